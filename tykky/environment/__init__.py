@@ -1,0 +1,1 @@
+"""P, the environment directory: generations, publishing, launcher templates."""

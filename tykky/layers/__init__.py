@@ -1,0 +1,1 @@
+"""Lock to layers: the plan, keys, one module per kind, tree normalising, squashfs."""

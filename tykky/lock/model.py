@@ -1,0 +1,134 @@
+"""The lockfile as frozen values.
+
+Goals: byte-stable (same input, same bytes), diffs well (one table per artifact and platform, sorted, one line
+per field), holds all that a build needs without asking an index. The smallest example:
+
+    lock-version = "1.0"
+
+    [resolvers]
+    pypi = "uv 0.13.9"
+
+    [requirements]
+    pypi = ["cowsay"]
+
+    [[platform]]
+    name = "linux-64"
+    python = "3.11"
+    virtual-packages = ["__glibc=2.28"]
+
+    [[package]]
+    name = "cowsay"
+    version = "6.1"
+    kind = "pypi"
+    platform = "linux-64"
+    url = "https://files.pythonhosted.org/…/cowsay-6.1-py3-none-any.whl"
+    sha256 = "274b1e6f…"
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+LOCK_VERSION = "1.0"
+
+Kind = Literal["conda", "pypi"]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Table(Struct, frozen=True, rename="kebab", omit_defaults=True):
+    """A table of the lockfile: keys of a newer minor version are passed over."""
+
+
+class Resolvers(_Table, frozen=True):
+    """Which program chose, and its version: `rattler 0.28.0`, `uv 0.13.9`."""
+
+    conda: str | None = None
+    pypi: str | None = None
+
+
+class Requirements(_Table, frozen=True):
+    """What was asked for: the part of the spec that this lock answers, normalised and sorted."""
+
+    conda: tuple[str, ...] = ()
+    conda_constraints: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()  # in order of priority
+    channel_priority: str | None = None
+    pypi: tuple[str, ...] = ()
+    pypi_constraints: tuple[str, ...] = ()
+    pypi_overrides: tuple[str, ...] = ()
+    index_url: str | None = None
+    extra_index_url: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    prerelease: str | None = None
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    python: str | None = None
+    managed_python: bool = False
+    exclude_newer: str | None = None
+
+
+class LockedPlatform(_Table, frozen=True):
+    """One platform of the lock: its virtual packages and the minor version of its Python (`3.12`), if any."""
+
+    name: str
+    python: str | None = None
+    virtual_packages: tuple[str, ...] = ()
+
+
+class Package(_Table, frozen=True):
+    """One artifact for one platform.
+
+    Exactly one of `url` (an archive or `git+https://…`) and `path` (relative to the lockfile) is set. `sha256`
+    is of the archive; of a local directory or a git checkout `tree` is the fingerprint or `commit` the commit.
+    """
+
+    name: str
+    version: str
+    kind: Kind
+    platform: str
+    url: str | None = None
+    path: str | None = None
+    sha256: Sha256 | None = None
+    size: int | None = None  # bytes
+    depends: tuple[str, ...] = ()
+    # pypi: what the artifact is. A wheel is installed as it is, all else is built to a wheel first.
+    source: Literal["wheel", "sdist", "git", "directory"] | None = None
+    commit: str | None = None
+    subdirectory: str | None = None
+    tree: str | None = None
+    editable: bool = False
+    # conda: the rest of the repodata record that linking needs.
+    build: str | None = None
+    build_number: int = 0
+    channel: str | None = None
+    subdir: str | None = None
+    noarch: Literal["python", "generic"] | None = None
+    md5: str | None = None
+    constrains: tuple[str, ...] = ()
+    track_features: tuple[str, ...] = ()
+    license: str | None = None
+    timestamp: int | None = None  # milliseconds since 1970
+    python_site_packages_path: str | None = None
+    # conda: PyPI distributions inside the package, `name==version`.
+    provides: tuple[str, ...] = ()
+
+
+class Lock(_Table, frozen=True):
+    """A whole `tykky.lock`."""
+
+    lock_version: str
+    requirements: Requirements
+    resolvers: Resolvers = msgspec.field(default_factory=Resolvers)
+    platform: tuple[LockedPlatform, ...] = ()
+    package: tuple[Package, ...] = ()
+
+    def packages(self, platform: str, kind: Kind | None = None) -> tuple[Package, ...]:
+        """Return the packages of one platform (and kind), in the order of the file."""
+        return tuple(p for p in self.package if p.platform == platform and kind in (None, p.kind))
+
+    def locked_platform(self, name: str) -> LockedPlatform | None:
+        """Return the entry of one platform, or None if the lock was not made for it."""
+        return next((p for p in self.platform if p.name == name), None)

@@ -1,0 +1,204 @@
+"""The only door to other programs.
+
+argv is always a list, no shell ever sees it. Output is captured into the log of the work in hand, and on
+failure its last lines are part of the error. What the child sees of our environment variables is decided
+here too: `clean_environ` drops everything that would let a user's settings leak into a lock or a layer.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tykky.errors import ToolError
+
+# Variables whose *prefix* makes a tool behave differently from host to host (invariant 11). Credentials and
+# proxies have other names (HTTPS_PROXY, NETRC, RATTLER_AUTH_FILE) and do pass.
+_LEAKING_PREFIXES = (
+    "PIP_",
+    "UV_",
+    "CONDA_",
+    "MAMBA_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "SETUPTOOLS_",
+    "DISTUTILS_",
+    "APPTAINER_",
+    "APPTAINERENV_",
+    "SINGULARITY_",
+    "SINGULARITYENV_",
+    "LD_",
+    "GREP_",
+    "BASH_FUNC_",
+)
+_LEAKING_NAMES = frozenset({"BASH_ENV", "ENV", "CDPATH", "MAGIC", "SQFS_OPTIONS", "SOURCE_DATE_EPOCH", "XDG_CONFIG_HOME"})
+_KEPT = frozenset({"UV_HTTP_TIMEOUT"})
+
+_TAIL_LINES = 12
+
+
+def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return our environment variables without those that would change what a tool does, plus `extra`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or not (name.startswith(_LEAKING_PREFIXES) or name in _LEAKING_NAMES)
+    }
+    kept["LC_ALL"] = "C.UTF-8"
+    kept.update(extra or {})
+    return kept
+
+
+def which(program: str, *, hint: str) -> Path:
+    """Return the path of `program` on PATH, or raise `ToolError` with `hint` (how to get it)."""
+    found = shutil.which(program)
+    if found is None:
+        raise ToolError(f"{program} is not on PATH", hint=hint)
+    return Path(found)
+
+
+def tail(text: str, lines: int = _TAIL_LINES) -> str:
+    """Return the last `lines` lines that are not blank."""
+    kept = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(kept[-lines:])
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ended: its argv, exit status (negative: killed by that signal) and output as text."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+
+
+class CommandFailed(ToolError):
+    """A program ended with a status other than 0. `finished` has all of it, for callers that translate it."""
+
+    def __init__(self, finished: Finished, *, hint: str | None = None) -> None:
+        self.finished = finished
+        name = Path(finished.argv[0]).name
+        if finished.status < 0:
+            how = f"was killed by {signal.Signals(-finished.status).name}"
+        else:
+            how = f"failed with exit status {finished.status}"
+        super().__init__(f"{name} {how}", hint=hint, output=tail(finished.stderr or finished.stdout))
+
+
+@dataclass(slots=True)
+class Commands:
+    """Runs programs and keeps a log of them.
+
+    `log` (if given) receives every command line and everything it printed; nothing of it is lost when the
+    message shows only the tail.
+    """
+
+    log: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=clean_environ)
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        check: bool = True,
+        hint: str | None = None,
+        timeout: float | None = None,
+    ) -> Finished:
+        """Run a program to its end and return its output.
+
+        `environ` is added to the variables the program sees. `timeout` is in seconds. Raises `ToolError` if
+        the program cannot be started, `CommandFailed` if it fails and `check` is true.
+        """
+        words = tuple(os.fspath(word) for word in argv)
+        self._write(f"$ {shlex.join(words)}\n")
+        try:
+            done = subprocess.run(
+                words,
+                cwd=cwd,
+                env={**self.environ, **(environ or {})},
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
+        except PermissionError as error:
+            raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
+        except subprocess.TimeoutExpired:
+            raise ToolError(f"{Path(words[0]).name} did not end within {timeout:g} s", hint=hint) from None
+        finished = Finished(words, done.returncode, done.stdout, done.stderr)
+        self._write(finished.stdout + finished.stderr)
+        if check and finished.status != 0:
+            raise CommandFailed(finished, hint=hint)
+        return finished
+
+    def stream(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        on_line: Callable[[str], None],
+        *,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        stdin: Path | None = None,
+        hint: str | None = None,
+    ) -> Finished:
+        """Run a program and hand over each line of its output (both streams, as they come) to `on_line`.
+
+        A carriage return ends a line too, so that a tool's own progress counter arrives. `stdin` is a file.
+        """
+        words = tuple(os.fspath(word) for word in argv)
+        self._write(f"$ {shlex.join(words)}\n")
+        source = subprocess.DEVNULL if stdin is None else os.open(stdin, os.O_RDONLY | os.O_CLOEXEC)
+        lines: list[str] = []
+        try:
+            with subprocess.Popen(
+                words,
+                cwd=cwd,
+                env={**self.environ, **(environ or {})},
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                bufsize=1,
+            ) as child:
+                assert child.stdout is not None  # noqa: S101 - for the type checker
+                try:
+                    for line in child.stdout:
+                        lines.append(line)
+                        self._write(line)
+                        on_line(line.rstrip("\n"))
+                except BaseException:
+                    child.kill()
+                    raise
+        except (FileNotFoundError, PermissionError) as error:
+            raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
+        finally:
+            if source != subprocess.DEVNULL:
+                os.close(source)
+        finished = Finished(words, child.returncode, "".join(lines), "")
+        if finished.status != 0:
+            raise CommandFailed(finished, hint=hint)
+        return finished
+
+    def _write(self, text: str) -> None:
+        if self.log is not None and text:
+            with self.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+
+
+

@@ -1,0 +1,1 @@
+"""What this host can mount with, one module per backend, and running programs inside."""

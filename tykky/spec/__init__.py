@@ -1,0 +1,1 @@
+"""`tykky.toml`: the model, strict reading with good errors, and edits that keep comments."""

@@ -1,0 +1,1 @@
+"""Where images live: named by key, staged privately, committed by rename."""
