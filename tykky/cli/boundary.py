@@ -1,0 +1,124 @@
+"""The one error boundary, and the group of lazily loaded verbs.
+
+A verb's module holds `command` (a click command). It parses, calls the core and hands its result to
+`tykky.cli.render`. It catches nothing: what it raises ends here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+import rich_click as click
+
+from tykky import __version__
+from tykky.cli.main import VERBS
+from tykky.errors import TykkyError
+
+_DOCS = "https://github.com/tykky/tykky"
+
+
+class _Verbs(click.RichGroup):
+    """Knows all verbs by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing():
+            return click.RichCommand(cmd_name, help=VERBS[cmd_name][1])
+        module = importlib.import_module(f"tykky.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], VERBS, n=1) if args else []
+            hint = f"did you mean 'tykky {close[0]}'?" if close else "see 'tykky --help'"
+            raise click.UsageError(f"{error.message.rstrip('.')} ({hint})", ctx) from None
+
+
+def _only_listing() -> bool:
+    return len(sys.argv) == 1 or sys.argv[1] in ("--help", "-h")
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tykky", message="%(prog)s %(version)s")
+def _tykky() -> None:
+    """Locked Python environments in a few squashfs images.
+
+    tykky.toml (people write it) -> tykky lock -> tykky.lock (in git) -> tykky build -> MyEnv/bin/python
+    """
+
+
+def run(words: list[str]) -> int:
+    """Run the command line; return its exit code. Every expected error is rendered here and nowhere else."""
+    as_json = "--json" in words
+    try:
+        result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except TykkyError as error:
+        _show(error, as_json=as_json)
+        if "-v" in words or "--verbose" in words:
+            traceback.print_exc()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader went away (`tykky info | head`). Keep the interpreter from complaining again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        _show(TykkyError(_os_error_text(error)), as_json=as_json)
+        if "-v" in words or "--verbose" in words:
+            traceback.print_exc()
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _os_error_text(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{(error.strerror or str(error)).lower()}"
+
+
+def _show(error: TykkyError, *, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "error": type(error).__name__,
+            "reason": error.reason,
+            "hint": error.hint,
+            "output": error.output,
+            "exit-code": error.exit_code,
+        }
+        print(json.dumps(document, ensure_ascii=False))
+        return
+    red, bold, reset = ("\x1b[31m", "\x1b[1m", "\x1b[0m") if _colour() else ("", "", "")
+    print(f"{red}{bold}error{reset}: {error.reason}", file=sys.stderr)
+    if error.output:
+        print(file=sys.stderr)
+        for line in error.output.splitlines():
+            print(f"    {line}", file=sys.stderr)
+    if error.hint:
+        print(f"\n{bold}hint{reset}: {error.hint}", file=sys.stderr)
+
+
+def _colour() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ

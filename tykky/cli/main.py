@@ -1,0 +1,35 @@
+"""The door: find the verb, import only its module, and turn every `TykkyError` into a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tykky import __version__
+
+# verb -> (module below tykky.cli, one line of help). The table is all that `tykky --help` needs, so that no verb's
+# libraries are imported to list it. Each module has a click command named `command`.
+VERBS = {
+    "init": ("init", "write a new tykky.toml"),
+    "add": ("add", "add requirements to tykky.toml"),
+    "remove": ("remove", "remove requirements from tykky.toml"),
+    "lock": ("lock", "choose exact artifacts and write tykky.lock"),
+    "build": ("build", "make what is missing and publish the environment directory"),
+    "run": ("run", "run a program of an environment"),
+    "shell": ("shell", "open a shell inside an environment"),
+    "info": ("info", "show an environment: layers, sizes, packages, generation"),
+    "list": ("list_", "list environments"),
+    "verify": ("verify", "check the images of an environment against their digests"),
+    "doctor": ("doctor", "say what this host offers, what is missing and how to get it"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0, or the exit code of the error's class (see `tykky.errors`)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:  # asked by modules and scripts at every login; needs no library
+        print(f"tykky {__version__}")
+        return
+    from tykky.cli.boundary import run
+
+    sys.exit(run(words))
