@@ -11,42 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tykky.access import Access
 from tykky.lock.model import Package
 from tykky.progress import Reporter
 
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How artifacts and indexes are reached.
-
-    `mirrors` maps a URL prefix to the URL prefix to use in its place; locks always hold the left side, so that
-    they read the same on every site. `cache` is Tykky's cache directory.
-    """
-
-    cache: Path
-    offline: bool = False
-    mirrors: Mapping[str, str] = field(default_factory=dict)
-
-    def mirrored(self, url: str) -> str:
-        """Return the URL to ask for `url`: the longest matching prefix is replaced by its mirror."""
-        return _replace_prefix(url, self.mirrors)
-
-    def canonical(self, url: str) -> str:
-        """Return the URL to record for one that a mirror gave: the inverse of `mirrored`."""
-        return _replace_prefix(url, {mirror: original for original, mirror in self.mirrors.items()})
-
-
-def _replace_prefix(url: str, table: Mapping[str, str]) -> str:
-    """Replace the longest key of `table` that `url` starts with, at a path boundary."""
-    matches = [
-        prefix
-        for prefix in table
-        if url == prefix.rstrip("/") or url.startswith(prefix.rstrip("/") + "/")
-    ]
-    if not matches:
-        return url
-    longest = max(matches, key=len)
-    return table[longest].rstrip("/") + url[len(longest.rstrip("/")) :]
+__all__ = ["Access", "CondaRequest", "CondaResolver", "PypiRequest", "PypiResolver"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,37 @@
+"""How artifacts and indexes are reached: the cache, mirrors, and whether the network may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where to ask and where to keep.
+
+    `mirrors` maps a URL prefix to the URL prefix to use in its place; locks always hold the left side, so that
+    they read the same on every site. `cache` is Tykky's cache directory.
+    """
+
+    cache: Path
+    offline: bool = False
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+
+    def mirrored(self, url: str) -> str:
+        """Return the URL to ask for `url`: the longest matching prefix is replaced by its mirror."""
+        return _replace_prefix(url, self.mirrors)
+
+    def canonical(self, url: str) -> str:
+        """Return the URL to record for one that a mirror gave: the inverse of `mirrored`."""
+        return _replace_prefix(url, {mirror: original for original, mirror in self.mirrors.items()})
+
+
+def _replace_prefix(url: str, table: Mapping[str, str]) -> str:
+    """Replace the longest key of `table` that `url` starts with, at a path boundary."""
+    matches = [key for key in table if url == key.rstrip("/") or url.startswith(key.rstrip("/") + "/")]
+    if not matches:
+        return url
+    longest = max(matches, key=len)
+    return table[longest].rstrip("/") + url[len(longest.rstrip("/")) :]
