@@ -27,9 +27,9 @@ def canonical_json(document: Json) -> bytes:
     Floats have no single spelling, so a `TypeError` is raised for them.
     """
     _refuse_floats(document)
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
-        "utf-8", "surrogateescape"
-    )
+    return json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode("utf-8", "surrogateescape")
 
 
 def _refuse_floats(value: object) -> None:

@@ -37,7 +37,9 @@ _LEAKING_PREFIXES = (
     "GREP_",
     "BASH_FUNC_",
 )
-_LEAKING_NAMES = frozenset({"BASH_ENV", "ENV", "CDPATH", "MAGIC", "SQFS_OPTIONS", "SOURCE_DATE_EPOCH", "XDG_CONFIG_HOME"})
+_LEAKING_NAMES = frozenset(
+    {"BASH_ENV", "ENV", "CDPATH", "MAGIC", "SQFS_OPTIONS", "SOURCE_DATE_EPOCH", "XDG_CONFIG_HOME"}
+)
 _KEPT = frozenset({"UV_HTTP_TIMEOUT"})
 
 _TAIL_LINES = 12
@@ -199,6 +201,3 @@ class Commands:
         if self.log is not None and text:
             with self.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
-
-
-

@@ -22,6 +22,15 @@ from pathlib import Path
 from tests.channel.package import PLACEHOLDER, CondaPackage, File, Link
 
 _ORIGIN = b"$ORIGIN/../lib"
+# Debian's `site` (frozen into the executable, so it cannot be patched as a file) knows no site-packages.
+_DEBIAN_SITECUSTOMIZE = b"""\
+import os, site, sys
+
+_packages = os.path.join(sys.prefix, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+if _packages not in sys.path and sys.prefix == sys.base_prefix:
+    site.addsitedir(_packages)
+    site.getsitepackages = lambda prefixes=None: [_packages]
+"""
 _SKIPPED_TOP = {"__pycache__", "site-packages", "dist-packages", "test", "idlelib", "turtledemo", "lib2to3", "tkinter"}
 _SKIPPED_TOP |= {"EXTERNALLY-MANAGED", "sitecustomize.py", "_distutils_system_mod.py", "ensurepip"}
 _SKIPPED_NAMES = {"__pycache__", "tests", "test"}
@@ -81,6 +90,8 @@ def python_package(source: Interpreter) -> CondaPackage:
         files[f"lib/{source.soname}"] = File(_stripped(source.prefix / "lib" / source.soname), 0o755)
         files[f"lib/libpython{minor}.so"] = Link(source.soname)
     files |= _tree(source.stdlib, f"lib/python{minor}", source)
+    if b"dist-packages" in (source.stdlib / "site.py").read_bytes():
+        files[f"lib/python{minor}/sitecustomize.py"] = File(_DEBIAN_SITECUSTOMIZE)
     headers = source.prefix / "include" / f"python{minor}"
     if headers.is_dir():
         files |= _tree(headers, f"include/python{minor}", source)
@@ -153,8 +164,6 @@ def _file(path: Path, source: Interpreter) -> File:
     if path == source.stdlib / "sysconfig.py":
         # Debian's interpreter installs below local/ and dist-packages unless it is in a venv.
         data = data.replace(b'if sys.base_prefix != sys.prefix or hasattr(sys, "real_prefix"):', b"if True:")
-    elif path == source.stdlib / "site.py" and b"dist-packages" in data:
-        data = data.replace(b"if is_virtual_environment:\n", b"if True:\n")
     return File(data, mode)
 
 

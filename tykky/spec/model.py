@@ -79,7 +79,9 @@ class Pypi(_Table, frozen=True):
     python: Annotated[
         str | None, Meta(description="minor version ('3.11') or absolute path of the host's interpreter")
     ] = None
-    managed_python: Annotated[bool, Meta(description="put an interpreter that uv manages into the image")] = False
+    managed_python: Annotated[bool, Meta(description="put an interpreter that uv manages into the image")] = (
+        False
+    )
     resolver: Literal["uv", "pip-tools"] = "uv"
     dependencies: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
