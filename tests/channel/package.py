@@ -66,7 +66,12 @@ class Link:
     def described(self, path: str) -> dict[str, object]:
         """Return the entry of `info/paths.json`."""
         # conda-build records the sha256 of the content behind the link; nobody checks it for links.
-        return {"_path": path, "path_type": "softlink", "sha256": hashlib.sha256(b"").hexdigest(), "size_in_bytes": 0}
+        return {
+            "_path": path,
+            "path_type": "softlink",
+            "sha256": hashlib.sha256(b"").hexdigest(),
+            "size_in_bytes": 0,
+        }
 
     def member(self, path: str) -> tuple[tarfile.TarInfo, bytes]:
         """Return the tar member."""
@@ -145,7 +150,9 @@ class CondaPackage:
             "depends": list(self.depends),
             "constrains": list(self.constrains),
             "subdir": self.subdir,
-            "arch": None if self.subdir == "noarch" else {"64": "x86_64"}.get(self.subdir[6:], self.subdir[6:]),
+            "arch": None
+            if self.subdir == "noarch"
+            else {"64": "x86_64"}.get(self.subdir[6:], self.subdir[6:]),
             "platform": None if self.subdir == "noarch" else "linux",
         }
         optional = {

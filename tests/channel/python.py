@@ -31,7 +31,16 @@ if _packages not in sys.path and sys.prefix == sys.base_prefix:
     site.addsitedir(_packages)
     site.getsitepackages = lambda prefixes=None: [_packages]
 """
-_SKIPPED_TOP = {"__pycache__", "site-packages", "dist-packages", "test", "idlelib", "turtledemo", "lib2to3", "tkinter"}
+_SKIPPED_TOP = {
+    "__pycache__",
+    "site-packages",
+    "dist-packages",
+    "test",
+    "idlelib",
+    "turtledemo",
+    "lib2to3",
+    "tkinter",
+}
 _SKIPPED_TOP |= {"EXTERNALLY-MANAGED", "sitecustomize.py", "_distutils_system_mod.py", "ensurepip"}
 _SKIPPED_NAMES = {"__pycache__", "tests", "test"}
 
@@ -170,7 +179,9 @@ def _file(path: Path, source: Interpreter) -> File:
 def _with_placeholder(data: bytes, mode: int, prefix: Path) -> File:
     """Return text with every mention of the old prefix replaced by the placeholder."""
     # /usr is also the head of paths that are the compiler's, such as /usr/src: only what moves is replaced.
-    pattern = rb"(?<![\w./-])" + re.escape(os.fsencode(prefix)) + rb"(?=/(?:lib|include|bin|share)\b|['\"\s]|$)"
+    pattern = (
+        rb"(?<![\w./-])" + re.escape(os.fsencode(prefix)) + rb"(?=/(?:lib|include|bin|share)\b|['\"\s]|$)"
+    )
     replaced, count = re.subn(pattern, PLACEHOLDER.encode(), data, flags=re.MULTILINE)
     return File(replaced, mode, PLACEHOLDER if count else None)
 
@@ -200,5 +211,7 @@ def _stripped(path: Path) -> bytes:
 def _digest(files: dict[str, File | Link]) -> str:
     state = hashlib.sha256()
     for path, item in sorted(files.items()):
-        state.update(path.encode() + b"\0" + (item.data if isinstance(item, File) else item.target.encode()) + b"\0")
+        state.update(
+            path.encode() + b"\0" + (item.data if isinstance(item, File) else item.target.encode()) + b"\0"
+        )
     return state.hexdigest()[:7]
