@@ -1,0 +1,104 @@
+#!/bin/sh
+# Prepares this machine as a real test host: two kinds of Apptainer and an ordinary user. Root, Debian 12, x86_64.
+#
+#   /opt/apptainer-userns   Apptainer without setuid, from Debian sid, beside the system's own libc
+#   /opt/apptainer-suid     Apptainer with the setuid starter, from ../shared/hosts if that is there
+#   tykky-test              an ordinary user with subordinate ids
+#
+# Running it again does only what is missing. Every part that cannot be had is named; the tests of that part skip.
+set -eu
+
+USER_NAME=tykky-test
+USERNS_ROOT=/opt/apptainer-userns
+SUID_ROOT=/opt/apptainer-suid
+SUID_SHA256=34dba3a814260c246065a1626565a965df7bfd21987b0af4f0404e021db0e09f
+PROJECT=$(cd "$(dirname "$0")/../.." && pwd)
+
+say() { printf 'test host: %s\n' "$*"; }
+fail() { printf 'test host: %s\n' "$*" >&2; exit 1; }
+
+[ "$(id -u)" = 0 ] || fail 'needs root (it adds a user, installs packages and sets the mode of /dev/fuse)'
+
+packages() {
+    for package in squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static strace util-linux xz-utils; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || printf '%s ' "$package"
+    done
+}
+
+install_packages() {
+    missing=$(packages)
+    [ -n "$missing" ] || return 0
+    say "installing $missing"
+    apt-get -q update >/dev/null
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing >/dev/null
+}
+
+add_user() {
+    getent passwd "$USER_NAME" >/dev/null || useradd --create-home --shell /bin/sh "$USER_NAME"
+    getent group tykky-more >/dev/null || groupadd tykky-more
+    usermod --append --groups tykky-more "$USER_NAME"
+    for file in /etc/subuid /etc/subgid; do
+        grep -q "^$USER_NAME:" "$file" 2>/dev/null || printf '%s:400000:65536\n' "$USER_NAME" >>"$file"
+    done
+    # Real clusters have 666; a bare virtual machine may have 600.
+    if [ -e /dev/fuse ]; then chmod 666 /dev/fuse; else say 'no /dev/fuse: nothing can be mounted here'; fi
+}
+
+# Debian 12 has no Apptainer. The one of sid needs a newer glibc, so it gets its own, in a folder of its own:
+# `patchelf` points the two programs at it, and Apptainer finds its other files relative to itself.
+install_userns() {
+    if "$USERNS_ROOT/usr/bin/apptainer" --version >/dev/null 2>&1; then return 0; fi
+    say "installing Apptainer from Debian sid into $USERNS_ROOT"
+    work=$(mktemp -d)
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/debs" "$work/root"
+    cat >"$work/sid.sources" <<SOURCE
+Types: deb
+URIs: ${TYKKY_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+Suites: sid
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+SOURCE
+    # An apt of its own: the system's sources and lists stay as they are, nothing of sid can be installed by accident.
+    sid() {
+        apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/parts" \
+            -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root "$@"
+    }
+    mkdir "$work/parts"
+    mv "$work/sid.sources" "$work/parts/sid.sources"
+    sid update >/dev/null
+    (cd "$work/debs" && sid download apptainer libc6 libseccomp2 libsqlite3-0 squashfs-tools >/dev/null)
+    for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$work/root"; done
+    libraries=$USERNS_ROOT/usr/lib/x86_64-linux-gnu
+    for program in usr/bin/apptainer usr/lib/x86_64-linux-gnu/apptainer/bin/starter; do
+        patchelf --set-interpreter "$libraries/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$libraries" \
+            "$work/root/$program"
+    done
+    ln -sfn ../etc "$work/root/usr/etc"
+    ln -sfn ../../etc "$work/root/usr/lib/etc"
+    ln -sfn ../../var "$work/root/usr/lib/var"
+    mkdir -p "$work/root/var/lib/apptainer/mnt/session"
+    chmod -R a+rX "$work/root"
+    rm -rf "$USERNS_ROOT"
+    mv "$work/root" "$USERNS_ROOT"
+    rm -rf "$work"
+    "$USERNS_ROOT/usr/bin/apptainer" --version
+}
+
+install_suid() {
+    if "$SUID_ROOT/bin/apptainer" --version >/dev/null 2>&1; then return 0; fi
+    archive=$PROJECT/../shared/hosts/apptainer-suid.tar.xz
+    if [ ! -f "$archive" ]; then
+        say "no $archive: the tests with a setuid Apptainer will skip"
+        return 0
+    fi
+    printf '%s  %s\n' "$SUID_SHA256" "$archive" | sha256sum --check --quiet || fail "$archive has another sha256"
+    say "installing the setuid Apptainer into $SUID_ROOT"
+    tar -C / --numeric-owner -xpJf "$archive"
+}
+
+install_packages
+add_user
+install_userns || say 'no Apptainer without setuid: its tests will skip'
+install_suid
+say 'ready'
