@@ -178,7 +178,7 @@ class Commands:
                 errors="replace",
                 bufsize=1,
             ) as child:
-                assert child.stdout is not None  # noqa: S101 - for the type checker
+                assert child.stdout is not None
                 try:
                     for line in child.stdout:
                         lines.append(line)

@@ -13,15 +13,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def common(function: F) -> F:
     """Add `--json`, `-v` and `-q`."""
-    function = click.option(
-        "--json", "as_json", is_flag=True, help="Print the result (or the error) as JSON."
-    )(function)
-    function = click.option("-v", "--verbose", is_flag=True, help="Say more; show a traceback for errors.")(
+    function = click.option("--json", "as_json", is_flag=True, help="Print the result (or the error) as JSON.")(
         function
     )
-    return click.option("-q", "--quiet", is_flag=True, help="Say only what was asked for, and errors.")(
-        function
-    )
+    function = click.option("-v", "--verbose", is_flag=True, help="Say more; show a traceback for errors.")(function)
+    return click.option("-q", "--quiet", is_flag=True, help="Say only what was asked for, and errors.")(function)
 
 
 def spec_file(function: F) -> F:

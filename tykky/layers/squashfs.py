@@ -15,12 +15,8 @@ from pathlib import Path
 from tykky.errors import BuildError, ToolError
 from tykky.process import CommandFailed, Commands, which
 
-BLOCK_SIZE = (
-    128 * 1024
-)  # bytes; 1 MiB blocks save 4 % and cost imports 10 % (docs/explanation/measurements.md)
-INSTALL_HINT = (
-    "install squashfs-tools (Debian and EL: squashfs-tools, conda: squashfs-tools); see 'tykky doctor'"
-)
+BLOCK_SIZE = 128 * 1024  # bytes; 1 MiB blocks save 4 % and cost imports 10 % (docs/explanation/measurements.md)
+INSTALL_HINT = "install squashfs-tools (Debian and EL: squashfs-tools, conda: squashfs-tools); see 'tykky doctor'"
 
 _OLDEST = (4, 4)  # the first with reproducible output
 _PERCENT = re.compile(r"(\d+)%")
@@ -117,9 +113,7 @@ def pack(argv: Sequence[str], commands: Commands, image: Path, on_percent: Calla
         commands.stream(argv, watch, hint=INSTALL_HINT)
     except CommandFailed as error:
         hint = "free some space or choose another directory with TMPDIR" if _disk_full(error) else None
-        raise BuildError(
-            f"{image.name} could not be written: {error.reason}", hint=hint, output=error.output
-        ) from None
+        raise BuildError(f"{image.name} could not be written: {error.reason}", hint=hint, output=error.output) from None
     return check_superblock(image)
 
 
@@ -139,7 +133,5 @@ def check_superblock(image: Path) -> int:
         raise BuildError(f"{image} is no squashfs image", hint="remove it and build again")
     used = int.from_bytes(head[40:48], "little")
     if used > size:
-        raise BuildError(
-            f"{image} is truncated: {size} of {used} bytes are there", hint="remove it and build again"
-        )
+        raise BuildError(f"{image} is truncated: {size} of {used} bytes are there", hint="remove it and build again")
     return size

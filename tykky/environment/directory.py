@@ -1,0 +1,131 @@
+"""P, the environment directory: what is in it and how it is read.
+
+    P/bin/<name>                       names of one launcher: hard links, one inode for all
+    P/.tykky/launcher                  that launcher
+    P/.tykky/current -> generations/7  switched by rename
+    P/.tykky/generations/7/            environment.json, launch.sh, tykky.toml, tykky.lock
+    P/.tykky/layers/<key>.sqfs         images, and their manifests
+    P/.tykky/host.sqfs                 mount points for backends that demand an image
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tykky.errors import EnvironmentDirectoryError
+from tykky.store.images import Store
+
+RECORD_FORMAT = 1
+
+
+class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
+    """One layer of a generation. `image` is absolute, or relative to the environment directory."""
+
+    kind: str
+    key: str
+    digest: str
+    fingerprint: str
+    size: int
+    image: str
+
+
+class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
+    """`environment.json`: one published state of P.
+
+    `identity` is the key of all that makes this generation what it is: layers and the text that launches them. Two
+    generations of one identity run the same.
+    """
+
+    format: int
+    name: str
+    prefix: str
+    platform: str
+    number: int
+    identity: str
+    created: str  # UTC, ISO 8601
+    made_by: str
+    layers: tuple[LayerRecord, ...]
+    programs: tuple[str, ...]
+    python: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentDirectory:
+    """One P. Nothing is read before it is asked for."""
+
+    path: Path
+
+    @property
+    def private(self) -> Path:
+        """Tykky's own corner of P."""
+        return self.path / ".tykky"
+
+    @property
+    def store(self) -> Store:
+        """P's own images."""
+        return Store(self.private / "layers")
+
+    @property
+    def generations(self) -> Path:
+        """Where the generations are."""
+        return self.private / "generations"
+
+    @property
+    def current(self) -> Path:
+        """The link to the generation that launches use."""
+        return self.private / "current"
+
+    def exists(self) -> bool:
+        """Return whether this is an environment directory with a published generation."""
+        return self.current.is_symlink()
+
+    def record(self) -> GenerationRecord:
+        """Return the current generation's record; raise `EnvironmentDirectoryError` if there is none to read."""
+        if not self.exists():
+            raise no_environment(self.path)
+        file = self.current / "environment.json"
+        try:
+            record = msgspec.json.decode(file.read_bytes(), type=GenerationRecord)
+        except FileNotFoundError:
+            raise EnvironmentDirectoryError(
+                f"{self.path}: generation {self.current.readlink().name} is missing", hint=_REPAIR
+            ) from None
+        except (msgspec.DecodeError, OSError) as error:
+            raise EnvironmentDirectoryError(f"{file} is damaged: {error}", hint=_REPAIR) from None
+        if record.format > RECORD_FORMAT:
+            raise EnvironmentDirectoryError(
+                f"{file} has format {record.format}, this tykky reads {RECORD_FORMAT}",
+                hint=f"it was made by {record.made_by}; use that or a newer one",
+            )
+        return record
+
+    def image_path(self, layer: LayerRecord) -> Path:
+        """Return where the image of a layer is."""
+        return self.path / layer.image  # an absolute `image` wins
+
+    def next_number(self) -> int:
+        """Return the number of the generation to come."""
+        numbers = [int(p.name) for p in self.generations.glob("[0-9]*") if p.name.isdigit()]
+        return max(numbers, default=0) + 1
+
+
+_REPAIR = "run 'tykky build' with the spec and lock it was made from"
+
+
+def no_environment(path: Path) -> EnvironmentDirectoryError:
+    """Return the error for a directory that should be an environment and is not."""
+    if not path.exists():
+        return EnvironmentDirectoryError(f"{path}: no such directory", hint="build it with 'tykky build'")
+    if not path.is_dir():
+        return EnvironmentDirectoryError(f"{path} is a file, not an environment directory")
+    if (path / "common.sh").exists() and (path / "bin").is_dir():
+        return EnvironmentDirectoryError(
+            f"{path} was made by hpc-container-wrapper, not by this tykky",
+            hint="write a tykky.toml for it and build a new environment directory",
+        )
+    return EnvironmentDirectoryError(
+        f"{path} is no environment directory", hint="name the directory that 'tykky build' published"
+    )

@@ -1,0 +1,186 @@
+"""Publish a generation of P: everything under private names first, then one rename.
+
+A new P is assembled beside its place and renamed there. In an existing P the generation is assembled beside the
+others, renamed to its number, and the link `current` is switched by rename. At every moment either the old
+generation runs or the new one (invariants 5 and 6).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.errors import EnvironmentDirectoryError
+from tykky.store.images import flush_file
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What is published: the record and the files of one generation, and the text of the launcher."""
+
+    record: GenerationRecord
+    files: Mapping[str, bytes]
+    launcher: bytes
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[EnvironmentDirectory]:
+    """Give P to work on. A new P is a private directory beside its place, renamed there when the block ends well.
+
+    Raises `EnvironmentDirectoryError` if the place is taken by something else or cannot be written.
+    """
+    check_place(path)
+    existing = EnvironmentDirectory(path)
+    if existing.exists():
+        yield existing
+        return
+    parent = path.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{path.name}.tykky-", dir=parent))
+    except OSError as error:
+        raise _cannot_write(parent, error) from None
+    try:
+        yield EnvironmentDirectory(staged)
+        staged.chmod(0o777 & ~_umask())
+        _rename_new(staged, path)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def _rename_new(staged: Path, path: Path) -> None:
+    try:
+        staged.rename(path)  # also over an empty directory
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise EnvironmentDirectoryError(
+                f"{path} was made by somebody else while this build ran", hint="run 'tykky build' again"
+            ) from None
+        raise _cannot_write(path.parent, error) from None
+    flush_file(path.parent)
+
+
+def check_place(path: Path) -> None:
+    """Raise `EnvironmentDirectoryError` if no environment directory can be at `path`."""
+    text = os.fspath(path)
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise EnvironmentDirectoryError(
+            f"{text!r} holds a control character", hint="scripts cannot name such a path; choose another with --prefix"
+        )
+    if ":" in text:
+        raise EnvironmentDirectoryError(
+            f"{path} holds a colon, which separates directories in PATH", hint="choose another with --prefix"
+        )
+    if path.is_symlink() and not path.exists():
+        raise EnvironmentDirectoryError(f"{path} is a dangling symlink", hint="remove it or choose another --prefix")
+    if path.exists() and not path.is_dir():
+        raise EnvironmentDirectoryError(f"{path} exists and is a file", hint="choose another directory with --prefix")
+    if path.is_dir() and not EnvironmentDirectory(path).exists() and any(path.iterdir()):
+        raise EnvironmentDirectoryError(
+            f"{path} exists and is no environment directory",
+            hint="choose another directory with --prefix; nothing of it was touched",
+        )
+    nearest = next(p for p in (path, *path.parents) if p.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise EnvironmentDirectoryError(
+            f"{nearest} is not writable", hint="choose another directory with --prefix, or ask its owner"
+        )
+
+
+def publish(directory: EnvironmentDirectory, generation: Generation) -> None:
+    """Write the generation and make it the current one."""
+    target = directory.generations / str(generation.record.number)
+    try:
+        directory.generations.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=".stage-", dir=directory.generations))
+        try:
+            _write_generation(staged, generation)
+            staged.rename(target)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        _link_programs(directory, generation)
+        _switch(directory, target)
+        _unlink_programs(directory, generation)
+    except OSError as error:
+        raise _cannot_write(directory.path, error) from None
+
+
+def _write_generation(staged: Path, generation: Generation) -> None:
+    record = msgspec.json.format(msgspec.json.encode(generation.record), indent=2)
+    for name, content in {**generation.files, "environment.json": record}.items():
+        path = staged / name
+        path.write_bytes(content)
+        path.chmod(0o644)
+        flush_file(path)
+    staged.chmod(0o777 & ~_umask())
+
+
+def _link_programs(directory: EnvironmentDirectory, generation: Generation) -> None:
+    """Give every program its launcher, before the switch: a launcher works for any generation."""
+    launcher = directory.private / "launcher"
+    if not launcher.exists() or launcher.read_bytes() != generation.launcher:
+        staged = launcher.with_name(".launcher.new")
+        staged.write_bytes(generation.launcher)
+        staged.chmod(0o755)
+        staged.replace(launcher)
+    names = directory.path / "bin"
+    names.mkdir(exist_ok=True)
+    inode = launcher.stat().st_ino
+    for name in generation.record.programs:
+        path = names / name
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_ino == inode:
+                continue
+        staged = names / ".launcher.new"
+        staged.unlink(missing_ok=True)
+        try:
+            os.link(launcher, staged)
+        except OSError:  # no hard links here (some FUSE and network file systems), or too many for one inode
+            shutil.copy2(launcher, staged)
+        staged.replace(path)
+
+
+def _unlink_programs(directory: EnvironmentDirectory, generation: Generation) -> None:
+    """Remove the launchers of programs that are gone, and nothing that is not a launcher."""
+    keep = set(generation.record.programs)
+    launcher = (directory.private / "launcher").read_bytes()
+    for path in (directory.path / "bin").iterdir():
+        if path.name not in keep and stat.S_ISREG(path.lstat().st_mode) and path.read_bytes() == launcher:
+            path.unlink()
+
+
+def _switch(directory: EnvironmentDirectory, target: Path) -> None:
+    staged = directory.private / ".current.new"
+    staged.unlink(missing_ok=True)
+    staged.symlink_to(f"generations/{target.name}")
+    staged.replace(directory.current)
+    flush_file(directory.private)
+
+
+def _cannot_write(path: Path, error: OSError) -> EnvironmentDirectoryError:
+    if error.errno == errno.ENOSPC:
+        hint = "free some space there or choose another --prefix; the environment is as it was"
+    elif error.errno == errno.EDQUOT:
+        hint = "your quota is used up there (space or files); choose another --prefix; the environment is as it was"
+    else:
+        hint = "choose another directory with --prefix, or ask its owner"
+    return EnvironmentDirectoryError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}", hint=hint)
+
+
+def _umask() -> int:
+    """Return the process's umask; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

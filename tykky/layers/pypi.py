@@ -1,0 +1,229 @@
+"""The pypi layer: locked wheels installed by uv into a staged prefix.
+
+Where the interpreter is the host's, the layer is a whole venv. Where conda brings it, the layer holds only what uv
+adds, and uv itself runs inside, with the conda layer mounted at the prefix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import tomli_w
+
+from tykky.access import Access
+from tykky.errors import ArtifactError, BuildError, FetchError
+from tykky.layers.keys import Base, PlannedLayer
+from tykky.layers.staged import Staged
+from tykky.layers.tree import make_scripts_relocatable, replace_file, true_record
+from tykky.lock.model import Package
+from tykky.layers.workshop import Workshop
+from tykky.process import CommandFailed
+from tykky.store.images import PackagePaths
+
+# Files uv writes that tell of this host or this moment. REQUESTED says who asked for a package, which a
+# `--no-deps` install of a whole lock cannot know.
+_OF_THIS_HOST = ("uv_cache.json", "uv_build.json", "REQUESTED")
+
+_MISMATCH = re.compile(
+    r"Expected:\s*(?:sha256:)?(?P<expected>[0-9a-f]{64}).*?Computed:\s*(?:sha256:)?(?P<actual>[0-9a-f]{64})",
+    re.S,
+)
+
+
+def make_venv(root: Path, interpreter: Path, minor: str) -> None:
+    """Write the skeleton of a venv (PEP 405) whose interpreter is the host's."""
+    (root / "bin").mkdir(parents=True)
+    (root / "bin" / "python").symlink_to(interpreter)
+    for name in ("python3", f"python{minor}"):
+        (root / "bin" / name).symlink_to("python")
+    (root / "lib" / f"python{minor}" / "site-packages").mkdir(parents=True)
+    (root / "lib64").symlink_to("lib")
+    # `version` is the minor one: the host may get a new patch release under a finished image.
+    (root / "pyvenv.cfg").write_text(
+        f"home = {interpreter.parent}\ninclude-system-site-packages = false\nversion = {minor}\n"
+    )
+
+
+def pylock(packages: Sequence[Package], wheels: Mapping[str, Path], access: Access) -> bytes:
+    """Return a pylock.toml (PEP 751) with exactly one artifact per package.
+
+    `wheels` are the local files of packages that were built, by name. uv checks every sha256 before use.
+    """
+    entries = []
+    for package in sorted(packages, key=lambda p: p.name):
+        local = wheels.get(package.name)
+        if local is not None:
+            from tykky.digests import file_sha256
+
+            artifact = {"path": os.fspath(local), "hashes": {"sha256": file_sha256(local)}}
+        else:
+            assert package.url is not None and package.sha256 is not None
+            artifact = {"url": access.mirrored(package.url), "hashes": {"sha256": package.sha256}}
+        entries.append({"name": package.name, "version": package.version, "wheels": [artifact]})
+    return tomli_w.dumps({"lock-version": "1.0", "created-by": "tykky", "packages": entries}).encode()
+
+
+def install(
+    request: Path, root: Path, target: Sequence[str], run_inside: Sequence[str], count: int, workshop: Workshop
+) -> None:
+    """Install what the pylock file `request` names: `count` packages.
+
+    `target` are uv's options that say where to; `run_inside` is the argv prefix that makes the lower layers
+    visible at the prefix (empty where there are none). Raises `ArtifactError`, `FetchError` or `BuildError`.
+    """
+    access = workshop.access
+    argv = [*run_inside, os.fspath(workshop.uv), "pip", "install", *target]
+    argv += ["--requirements", os.fspath(request)]
+    argv += ["--no-deps", "--no-config", "--no-build", "--no-python-downloads", "--break-system-packages"]
+    argv += ["--cache-dir", os.fspath(access.cache / "uv"), "--link-mode", link_mode(access.cache, root)]
+    argv += ["--color", "never", "--no-progress"]
+    if access.offline:
+        argv.append("--offline")
+    with workshop.reporter.phase("install PyPI packages", total=count, unit="packages") as phase:
+        try:
+            workshop.commands.stream(argv, lambda line: phase.advance(1 if line.startswith(" + ") else 0))
+        except CommandFailed as error:
+            raise _translate(error, access) from None
+
+
+def link_mode(cache: Path, root: Path) -> str:
+    """Return uv's link mode: hard links cost six times less than copies, where both are on one file system."""
+    anchor = next(p for p in (cache, *cache.parents) if p.exists())
+    return "hardlink" if anchor.stat().st_dev == root.stat().st_dev else "copy"
+
+
+def _translate(error: CommandFailed, access: Access) -> ArtifactError | FetchError | BuildError:
+    text = error.finished.stdout
+    mismatch = _MISMATCH.search(text)
+    if mismatch is not None:
+        named = re.search(r"[Hh]ash mismatch for `([^`]+)`", text)
+        name = named.group(1) if named else "an artifact"
+        return ArtifactError(
+            f"{name} is not what the lock says: expected sha256 {mismatch['expected']}, got {mismatch['actual']}",
+            hint="the index or a mirror serves another file under this name; "
+            "if that is meant, run 'tykky lock --upgrade'",
+        )
+    urls = re.findall(r"https?://[^\s`'\")]+", text)
+    if access.offline:
+        return FetchError(
+            "an artifact is not in the cache and --offline forbids to fetch it",
+            hint="build once without --offline",
+            output=error.output,
+        )
+    if urls or "error sending request" in text:
+        return FetchError(
+            f"cannot fetch {urls[0]}" if urls else "cannot fetch an artifact",
+            hint="check the network, HTTPS_PROXY and the mirrors of 'tykky doctor'; nothing was changed",
+            output=error.output,
+        )
+    return BuildError(f"installing PyPI packages failed: {error.reason}", output=error.output)
+
+
+def tidy(root: Path, prefix: str) -> None:
+    """Make what uv wrote independent of where and when it wrote it."""
+    staging = os.fsencode(root / "bin")
+    changed = make_scripts_relocatable(root / "bin", (staging, f"{prefix}/bin".encode()))
+    for site in sorted((root / "lib").glob("python*/site-packages")):
+        for info in sorted(site.glob("*.dist-info")):
+            _tidy_dist_info(root, site, info, changed)
+    for leftover in (".lock", "CACHEDIR.TAG", ".gitignore"):
+        (root / leftover).unlink(missing_ok=True)
+
+
+def _tidy_dist_info(root: Path, site: Path, info: Path, scripts: Mapping[str, bytes]) -> None:
+    removed = []
+    names = [*_OF_THIS_HOST]
+    direct = info / "direct_url.json"
+    if direct.exists() and b'"file://' in direct.read_bytes():
+        names.append("direct_url.json")
+    for name in names:
+        path = info / name
+        if path.exists():
+            path.unlink()
+            removed.append(f"{info.name}/{name}")
+    record = info / "RECORD"
+    if not record.exists():
+        return
+    up = os.path.relpath(root / "bin", site)
+    changed = {f"{up}/{name}": content for name, content in scripts.items()}
+    replace_file(record, true_record(record.read_text("utf-8"), changed, removed).encode())
+
+
+def installed_paths(root: Path, packages: Sequence[Package]) -> tuple[PackagePaths, ...]:
+    """Return the paths of every installed package, read from its RECORD.
+
+    Raises `ArtifactError` for a record that names a path outside the prefix.
+    """
+    versions = {p.name: p.version for p in packages}
+    found = []
+    for site in sorted((root / "lib").glob("python*/site-packages")):
+        for info in sorted(site.glob("*.dist-info")):
+            name = re.sub(r"[-_.]+", "-", info.name.removesuffix(".dist-info").rpartition("-")[0]).lower()
+            paths = _recorded(root, site, info)
+            found.append(PackagePaths(name, versions.get(name, info.name), "pypi", paths))
+    return tuple(found)
+
+
+def _recorded(root: Path, site: Path, info: Path) -> tuple[str, ...]:
+    import csv
+
+    record = info / "RECORD"
+    if not record.exists():
+        return ()
+    base = site.relative_to(root)
+    paths = []
+    with record.open(encoding="utf-8", newline="") as file:
+        for row in csv.reader(file):
+            if not row:
+                continue
+            path = os.path.normpath(PurePosixPath(base, row[0]))
+            if path.startswith("../") or path.startswith("/"):
+                raise ArtifactError(
+                    f"{info.name}: {row[0]!r} would leave the prefix",
+                    hint="no package may write there; report it to its authors",
+                )
+            paths.append(path)
+    return tuple(sorted(paths))
+
+
+def stage(planned: PlannedLayer, base: Base, below: Sequence[Path], workshop: Workshop) -> Staged:
+    """Install the layer's packages into a staged tree; return what to pack.
+
+    `below` are the images of the lower layers, bottom first; they hold the interpreter unless it is the host's.
+    """
+    prefix: str = planned.document["prefix"]
+    image_root = workshop.scratch / "pypi"
+    tree = image_root / prefix.lstrip("/")
+    tree.mkdir(parents=True)
+    if base.host_interpreter is not None:
+        assert base.python is not None
+        interpreter = [base.host_interpreter]
+        make_venv(tree, Path(base.host_interpreter), base.python)
+        target = ["--python", os.fspath(tree / "bin" / "python")]
+        run_inside: list[str] = []
+    else:
+        run_inside = workshop.inside.argv(prefix, below, None, [])
+        interpreter = [*run_inside, f"{prefix}/bin/python"]
+        target = ["--python", f"{prefix}/bin/python", "--prefix", os.fspath(tree)]
+    wheels = build_wheels(planned, interpreter[-1], run_inside, workshop)
+    request = workshop.scratch / "pylock.toml"
+    request.write_bytes(pylock(planned.packages, wheels, workshop.access))
+    if planned.packages:
+        install(request, tree, target, run_inside, len(planned.packages), workshop)
+    tidy(tree, prefix)
+    return Staged(
+        image_root=image_root,
+        tree=tree,
+        packages=installed_paths(tree, planned.packages),
+        interpreter=tuple(interpreter),
+    )
+
+
+def build_wheels(
+    planned: PlannedLayer, interpreter: str, run_inside: Sequence[str], workshop: Workshop
+) -> dict[str, Path]:
+    """Return a wheel for every package that is not one already, by name: from the cache, or built now."""
+    return {}

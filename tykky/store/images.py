@@ -1,0 +1,162 @@
+"""A directory of images, named by layer key.
+
+    <key>.sqfs          the image; its presence is the commit
+    <key>.manifest      gzip'd JSON: the key's document, digest, size, packages and their paths
+
+Written under a private name first (`.stage-XXXX/`, mode 0700) and renamed: nothing half-made bears a key. The
+manifest goes first, so that an image that is there always has one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tykky.errors import EnvironmentDirectoryError
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PackagePaths:
+    """One installed package and the paths it brought, relative to the prefix. `kind` is conda or pypi."""
+
+    name: str
+    version: str
+    kind: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What one image holds. `digest` is the sha256 of its bytes, `size` their number, `fingerprint` xxh3-128.
+
+    `programs` are the names in the layer's `bin`; `whiteouts` the paths it hides; `removed_programs` those among
+    them. `activation` is the environment-variable patch of the layer's packages. `tools` says what made it.
+    """
+
+    key: str
+    kind: str
+    prefix: str
+    document: dict[str, Any]
+    digest: str
+    fingerprint: str
+    size: int
+    tree_bytes: int
+    packages: tuple[PackagePaths, ...]
+    shared: tuple[str, ...]
+    programs: tuple[str, ...]
+    whiteouts: tuple[str, ...] = ()
+    activation: dict[str, str] | None = None
+    tools: dict[str, str] | None = None
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest file's bytes. Path names that are no UTF-8 survive (as lone surrogates, escaped)."""
+    document = {
+        "format": MANIFEST_FORMAT,
+        **{name: getattr(manifest, name) for name in Manifest.__slots__ if name != "packages"},
+        "packages": [[p.name, p.version, p.kind, p.paths] for p in manifest.packages],
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return gzip.compress(text.encode("ascii"), compresslevel=6, mtime=0)
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest; raise `EnvironmentDirectoryError` if it is missing, damaged or of a newer format."""
+    hint = "run 'tykky build' to make the image again from the lock"
+    try:
+        document = json.loads(gzip.decompress(path.read_bytes()))
+        if document["format"] > MANIFEST_FORMAT:
+            raise EnvironmentDirectoryError(
+                f"{path} has format {document['format']}, this tykky reads {MANIFEST_FORMAT}",
+                hint="use the tykky that made it, or a newer one",
+            )
+        return _manifest_of(document)
+    except FileNotFoundError:
+        raise EnvironmentDirectoryError(f"{path} is missing", hint=hint) from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise EnvironmentDirectoryError(f"{path} is damaged: {error}", hint=hint) from None
+
+
+def _manifest_of(document: dict[str, Any]) -> Manifest:
+    packages = tuple(PackagePaths(n, v, k, tuple(paths)) for n, v, k, paths in document["packages"])
+    return Manifest(
+        key=document["key"],
+        kind=document["kind"],
+        prefix=document["prefix"],
+        document=document["document"],
+        digest=document["digest"],
+        fingerprint=document["fingerprint"],
+        size=document["size"],
+        tree_bytes=document["tree_bytes"],
+        packages=packages,
+        shared=tuple(document["shared"]),
+        programs=tuple(document["programs"]),
+        whiteouts=tuple(document.get("whiteouts", ())),
+        activation=document.get("activation"),
+        tools=document.get("tools"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One directory of images."""
+
+    directory: Path
+
+    def image(self, key: str) -> Path:
+        """Return where the image of a key is, or would be."""
+        return self.directory / f"{key}.sqfs"
+
+    def has(self, key: str) -> bool:
+        """Return whether the image of a key is here."""
+        return self.image(key).is_file()
+
+    def manifest(self, key: str) -> Manifest:
+        """Return the manifest of an image that is here."""
+        return load_manifest(self._manifest_path(key))
+
+    def _manifest_path(self, key: str) -> Path:
+        return self.directory / f"{key}.manifest"
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[Path]:
+        """Give a private directory on the store's file system; it is gone when the block ends."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        private = Path(tempfile.mkdtemp(prefix=".stage-", dir=self.directory))
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+
+    def commit(self, image: Path, manifest: Manifest) -> Path:
+        """Give a staged image its name. Where another build was faster, its image stays: they are equal."""
+        target = self.image(manifest.key)
+        staged = image.with_suffix(".manifest")
+        staged.write_bytes(dump_manifest(manifest))
+        for path in (staged, image):
+            path.chmod(0o644)
+            flush_file(path)
+        if not target.exists():
+            staged.replace(self._manifest_path(manifest.key))
+            image.replace(target)
+            flush_file(self.directory)
+        return target
+
+
+def flush_file(path: Path) -> None:
+    """Wait until a file's content (or a directory's names) is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
