@@ -1,0 +1,222 @@
+"""Spec to lock: what to ask, in which order, and how the answers become one lock.
+
+Conda is asked first, because it brings the interpreter and may already hold what PyPI requirements name; then PyPI,
+with Python's version and conda's distributions as givens. Each platform is asked on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from tykky.errors import ResolveError, ToolError
+from tykky.lock.freshness import requirements_of
+from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package, Resolvers
+from tykky.progress import Reporter
+from tykky.resolve.ports import CondaRequest, CondaResolver, PypiRequest, PypiResolver
+from tykky.runtime.interpreter import Interpreter, minor_of
+from tykky.spec.model import CondaRequirement, Spec
+
+DEFAULT_GLIBC = "2.28"  # EL8, the oldest system that supercomputers of 2026 still run
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """Which locked versions may move: none, all, or those named."""
+
+    all: bool = False
+    names: frozenset[str] = frozenset()
+
+    def keeps(self, package: Package) -> bool:
+        """Return whether the resolver should prefer the locked version."""
+        return not self.all and canonicalize_name(package.name) not in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the answers come from. The resolvers are made when they are needed: their libraries are heavy."""
+
+    conda: Callable[[], CondaResolver]
+    pypi: Callable[[], PypiResolver]
+    provides: Callable[[Sequence[Package]], tuple[Package, ...]]
+    virtual_packages: Callable[[str, dict[str, str]], tuple[str, ...]]
+    interpreter: Callable[[str | None], Interpreter]
+    reporter: Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to resolve. `platforms` may be fewer than the spec's: the others keep their place in the lock."""
+
+    spec: Spec
+    base: Path
+    previous: Lock | None = None
+    platforms: tuple[str, ...] = ()
+    upgrade: Upgrade = field(default_factory=Upgrade)
+
+
+def resolve(question: Question, ports: Ports) -> Lock:
+    """Return the lock that answers the spec.
+
+    Raises `ResolveError` if nothing does, `FetchError` if an index or channel cannot be read.
+    """
+    spec = question.spec
+    asked = question.platforms or spec.environment.platforms
+    platforms: list[LockedPlatform] = []
+    packages: list[Package] = []
+    used: list[Resolvers] = []
+    for name in spec.environment.platforms:
+        if name in asked:
+            platform, found, resolvers = _resolve_platform(question, name, ports)
+            used.append(resolvers)
+        else:
+            platform, found = _kept(question, name)
+        platforms.append(platform)
+        packages.extend(found)
+    return Lock(
+        lock_version=LOCK_VERSION,
+        requirements=requirements_of(spec),
+        resolvers=used[0],
+        platform=tuple(platforms),
+        package=tuple(packages),
+    )
+
+
+def _kept(question: Question, platform: str) -> tuple[LockedPlatform, tuple[Package, ...]]:
+    previous = question.previous
+    entry = previous.locked_platform(platform) if previous is not None else None
+    if previous is None or entry is None:
+        raise ResolveError(
+            f"{platform} was never locked, so --platform cannot leave it out",
+            hint="run 'tykky lock' once without --platform",
+        )
+    return entry, previous.packages(platform)
+
+
+def _resolve_platform(
+    question: Question, platform: str, ports: Ports
+) -> tuple[LockedPlatform, tuple[Package, ...], Resolvers]:
+    spec = question.spec
+    conda: tuple[Package, ...] = ()
+    virtual: tuple[str, ...] = ()
+    conda_by = pypi_by = None
+    if spec.conda is not None:
+        virtual = ports.virtual_packages(platform, spec.conda.virtual_packages)
+        conda_resolver = ports.conda()
+        conda_by = conda_resolver.identify()
+        conda = conda_resolver.resolve(conda_request(question, platform, virtual), ports.reporter)
+    python, interpreter = _python(question, platform, conda, ports)
+    pypi: tuple[Package, ...] = ()
+    if spec.pypi is not None and spec.pypi.dependencies:
+        assert python is not None
+        conda = ports.provides(conda)
+        pypi_resolver = ports.pypi()
+        pypi_by = pypi_resolver.identify()
+        request = pypi_request(question, platform, python, interpreter, conda, virtual)
+        pypi = pypi_resolver.resolve(request, ports.reporter)
+    minor = minor_of(python) if python else None
+    entry = LockedPlatform(name=platform, python=minor, virtual_packages=virtual)
+    return entry, (*conda, *pypi), Resolvers(conda=conda_by, pypi=pypi_by)
+
+
+def _python(
+    question: Question, platform: str, conda: Sequence[Package], ports: Ports
+) -> tuple[str | None, Interpreter | None]:
+    """Return the version the environment's Python will have, and the host's interpreter of a venv-type one."""
+    spec = question.spec
+    if spec.conda is not None:
+        python = next((p.version for p in conda if p.name == "python"), None)
+        if python is None and spec.pypi is not None and spec.pypi.dependencies:
+            raise ResolveError(
+                "[pypi] needs a Python, and nothing in [conda] brings one",
+                hint="run 'tykky add --conda python', or remove [conda] to use the host's Python",
+            )
+        return python, None
+    if spec.pypi is None:
+        return None, None
+    wanted = spec.pypi.python
+    if wanted is None and question.previous is not None:
+        entry = question.previous.locked_platform(platform)
+        wanted = entry.python if entry is not None else None
+    try:
+        found = ports.interpreter(wanted)
+    except ToolError:
+        # A lock may be made where the interpreter is not: wheels say in their metadata all that uv has to know.
+        if wanted is None or minor_of(wanted) is None:
+            raise
+        return wanted, None
+    return found.version if wanted is None else (minor_of(wanted) or found.version), found
+
+
+def conda_request(question: Question, platform: str, virtual: tuple[str, ...]) -> CondaRequest:
+    """Return what to ask a conda resolver for one platform."""
+    spec = question.spec
+    assert spec.conda is not None
+    return CondaRequest(
+        platform=platform,
+        channels=spec.conda.channels,
+        requirements=match_specs(spec.conda.dependencies),
+        constraints=match_specs(spec.conda.constraints),
+        channel_priority=spec.conda.channel_priority,
+        virtual_packages=virtual,
+        exclude_newer=spec.environment.exclude_newer,
+        preferred=_preferred(question, platform, "conda"),
+    )
+
+
+def match_specs(requirements: dict[str, str | CondaRequirement]) -> tuple[str, ...]:
+    """Return MatchSpec strings, sorted: `channel::name version build`."""
+    found = []
+    for name, wanted in requirements.items():
+        asked = CondaRequirement(version=wanted) if isinstance(wanted, str) else wanted
+        channel = f"{asked.channel}::" if asked.channel else ""
+        version = asked.version.strip() or "*"
+        build = f" {asked.build}" if asked.build else ""
+        bare = version == "*" and not build
+        found.append(f"{channel}{name}" if bare else f"{channel}{name} {version}{build}")
+    return tuple(sorted(found))
+
+
+def pypi_request(
+    question: Question,
+    platform: str,
+    python: str,
+    interpreter: Interpreter | None,
+    conda: Sequence[Package],
+    virtual: Sequence[str],
+) -> PypiRequest:
+    """Return what to ask a PyPI resolver for one platform."""
+    spec = question.spec
+    pypi = spec.pypi
+    assert pypi is not None
+    glibc = next((v.partition("=")[2] for v in virtual if v.startswith("__glibc=")), DEFAULT_GLIBC)
+    return PypiRequest(
+        platform=platform,
+        python=python,
+        base=question.base,
+        requirements=pypi.dependencies,
+        interpreter=interpreter.path if interpreter is not None else None,
+        constraints=pypi.constraints,
+        overrides=pypi.overrides,
+        index_url=pypi.index_url,
+        extra_index_url=pypi.extra_index_url,
+        find_links=pypi.find_links,
+        prerelease=pypi.prerelease,
+        no_binary=pypi.no_binary,
+        only_binary=pypi.only_binary,
+        no_build_isolation=pypi.no_build_isolation,
+        config_settings=pypi.config_settings,
+        exclude_newer=spec.environment.exclude_newer,
+        glibc=glibc,
+        provided=tuple(p for p in conda if p.provides),
+        preferred=_preferred(question, platform, "pypi"),
+    )
+
+
+def _preferred(question: Question, platform: str, kind: str) -> tuple[Package, ...]:
+    if question.previous is None:
+        return ()
+    return tuple(p for p in question.previous.packages(platform) if p.kind == kind and question.upgrade.keeps(p))
