@@ -35,7 +35,10 @@ from msgspec import Meta, Struct
 LOCK_VERSION = "1.0"
 
 Kind = Literal["conda", "pypi"]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+# `$(?!\n)`: see tykky.spec.model.
+Sha256 = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", extra={"rule": "a sha256 is 64 lower case hexadecimal digits"})
+]
 
 
 class _Table(Struct, frozen=True, rename="kebab", omit_defaults=True):
@@ -56,6 +59,7 @@ class Requirements(_Table, frozen=True):
     conda_constraints: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()  # in order of priority
     channel_priority: str | None = None
+    virtual_packages: tuple[str, ...] = ()  # the spec's overrides, `name=version`
     pypi: tuple[str, ...] = ()
     pypi_constraints: tuple[str, ...] = ()
     pypi_overrides: tuple[str, ...] = ()

@@ -16,14 +16,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+# In patterns, `$(?!\n)` is the end of the text: Python's bare `$` would take a line feed after it. `rule` is what
+# a message says instead of the pattern.
+
 # A name becomes a directory (`/tykky/<name>`), a host name in prompts and a file name in stores.
 EnvironmentName = Annotated[
     str,
     Meta(
-        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)",
         max_length=63,
         description="lower case letters, digits and hyphens; becomes the prefix /tykky/<name>",
         examples=["climate", "pytorch-2"],
+        extra={"rule": "use lower case letters, digits and hyphens, with a letter or digit first and last"},
     ),
 ]
 # rattler's own subdirs of Linux; other systems have neither squashfs mounts nor overlayfs.
@@ -33,9 +37,10 @@ RelativePath = Annotated[str, Meta(min_length=1, description="a path, relative t
 Cutoff = Annotated[
     str,
     Meta(
-        pattern=r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})?)?$",
+        pattern=r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})?)?$(?!\n)",
         description="ignore artifacts that were published later",
         examples=["2026-11-01"],
+        extra={"rule": "write a date, 2026-11-01, or a date with a time, 2026-11-01T12:00:00Z"},
     ),
 ]
 
@@ -79,9 +84,7 @@ class Pypi(_Table, frozen=True):
     python: Annotated[
         str | None, Meta(description="minor version ('3.11') or absolute path of the host's interpreter")
     ] = None
-    managed_python: Annotated[bool, Meta(description="put an interpreter that uv manages into the image")] = (
-        False
-    )
+    managed_python: Annotated[bool, Meta(description="put an interpreter that uv manages into the image")] = False
     resolver: Literal["uv", "pip-tools"] = "uv"
     dependencies: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()

@@ -1,0 +1,122 @@
+"""What must hold in a lock beyond the types of its model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from tykky.lock.model import Lock, Package
+from tykky.spec.requirements import URL_SCHEMES, split_url
+from tykky.toml import KeyPath
+
+# Names, versions and builds become file names: one component, not hidden, no way up.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_SUBDIR = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+# What nearly all URLs look like; it spares a thousand of them the full look.
+_PLAIN_URL = re.compile(r"(?:https?|file)://[A-Za-z0-9._/+!~-]*/[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
+_CONDA_SUFFIXES = (".conda", ".tar.bz2")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong, and where."""
+
+    path: KeyPath
+    message: str
+
+
+def check_lock(lock: Lock) -> list[Finding]:
+    """Return everything that is wrong with a lock whose types are right."""
+    found: list[Finding] = []
+    platforms: set[str] = set()
+    for index, platform in enumerate(lock.platform):
+        if platform.name in platforms:
+            found.append(Finding(("platform", index, "name"), f"{platform.name!r} is listed twice"))
+        platforms.add(platform.name)
+    seen: set[tuple[str, str, str]] = set()
+    for index, package in enumerate(lock.package):
+        path = ("package", index)
+        identity = (package.kind, package.name, package.platform)
+        if identity in seen:
+            message = f"{package.kind} package {package.name} is locked twice for {package.platform}"
+            found.append(Finding((*path, "name"), message))
+        seen.add(identity)
+        if package.platform not in platforms:
+            message = f"{package.name} is for {package.platform!r}, which is no [[platform]] of this lock"
+            found.append(Finding((*path, "platform"), message))
+        found += [Finding((*path, *finding.path), finding.message) for finding in _package(package)]
+    return found
+
+
+def _package(package: Package) -> Iterator[Finding]:
+    if not _NAME.fullmatch(package.name):
+        yield Finding(("name",), f"{package.name!r} is not a package name")
+    if not _VERSION.fullmatch(package.version):
+        yield Finding(("version",), f"{package.version!r} is not a version of {package.name}")
+    yield from _origin(package)
+    yield from _conda(package) if package.kind == "conda" else _pypi(package)
+
+
+def _origin(package: Package) -> Iterator[Finding]:
+    if package.url is None and package.path is None:
+        yield Finding((), f"{package.name} has neither url nor path")
+    elif package.url is not None and package.path is not None:
+        yield Finding(("path",), f"{package.name} has both url and path")
+    elif package.url is not None:
+        yield from _url(package, package.url)
+    elif package.path is not None and ("\0" in package.path or not package.path):
+        yield Finding(("path",), f"{package.path!r} is not a path")
+
+
+def _url(package: Package, url: str) -> Iterator[Finding]:
+    if _PLAIN_URL.fullmatch(url):
+        return
+    parts = split_url(url)
+    if parts is None or parts.scheme not in URL_SCHEMES or re.search(r"[\0- ]", url):
+        yield Finding(("url",), f"{url!r} is not a URL that {package.name} can be fetched from")
+        return
+    filename = unquote(parts.path.rpartition("/")[2])
+    if filename in ("", ".", "..") or "/" in filename or "\0" in filename:
+        yield Finding(("url",), f"{url!r} does not end in a file name")
+
+
+def _conda(package: Package) -> Iterator[Finding]:
+    for field, value in (("build", package.build), ("channel", package.channel), ("subdir", package.subdir)):
+        if not value:
+            yield Finding((), f"conda package {package.name} has no {field}")
+    if package.build and not _VERSION.fullmatch(package.build) and not _NAME.fullmatch(package.build):
+        yield Finding(("build",), f"{package.build!r} is not a build of {package.name}")
+    if package.subdir and not _SUBDIR.fullmatch(package.subdir):
+        yield Finding(("subdir",), f"{package.subdir!r} is not a subdir of a channel")
+    if package.sha256 is None:
+        yield Finding((), f"conda package {package.name} has no sha256")
+    place = _place(package)
+    if place and not place.endswith(_CONDA_SUFFIXES):
+        yield Finding(("url",), f"{package.url or package.path!r} is no conda package ({' or '.join(_CONDA_SUFFIXES)})")
+
+
+def _pypi(package: Package) -> Iterator[Finding]:
+    if package.source == "git":
+        if package.commit is None or not _COMMIT.fullmatch(package.commit):
+            yield Finding(("commit",), f"{package.name} comes from git and has no commit of 40 hexadecimal digits")
+    elif package.source == "directory":
+        if package.path is None:
+            yield Finding((), f"{package.name} comes from a directory and has no path")
+        if package.tree is None:
+            yield Finding((), f"{package.name} comes from a directory and has no fingerprint (tree)")
+    elif package.sha256 is None:
+        yield Finding((), f"{package.name} has no sha256")
+    if package.source == "wheel" and not _place(package).endswith(".whl"):
+        yield Finding((), f"{package.name} is a wheel by its source, but not by its file name")
+    subdirectory = package.subdirectory
+    if subdirectory is not None and (subdirectory.startswith("/") or ".." in subdirectory.split("/")):
+        yield Finding(("subdirectory",), f"{subdirectory!r} leads out of the source of {package.name}")
+
+
+def _place(package: Package) -> str:
+    """Return what stands before the query and fragment of a package's URL, or its local path, or nothing."""
+    return package.path or re.split(r"[?#]", package.url or "", maxsplit=1)[0]
