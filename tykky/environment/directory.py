@@ -1,11 +1,11 @@
 """P, the environment directory: what is in it and how it is read.
 
-    P/bin/<name>                       names of one launcher: hard links, one inode for all
-    P/.tykky/launcher                  that launcher
-    P/.tykky/current -> generations/7  switched by rename
-    P/.tykky/generations/7/            environment.json, launch.sh, tykky.toml, tykky.lock
-    P/.tykky/layers/<key>.sqfs         images, and their manifests
-    P/.tykky/host.sqfs                 mount points for backends that demand an image
+P/bin/<name>                       names of one launcher: hard links, one inode for all
+P/.tykky/launcher                  that launcher
+P/.tykky/current -> generations/7  switched by rename
+P/.tykky/generations/7/            environment.json, launch.sh, tykky.toml, tykky.lock
+P/.tykky/layers/<key>.sqfs         images, and their manifests
+P/.tykky/host.sqfs                 mount points for backends that demand an image
 """
 
 from __future__ import annotations

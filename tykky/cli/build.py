@@ -1,0 +1,178 @@
+"""`tykky build`: make what is missing and publish the environment directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import rich_click as click
+
+from tykky.cli.options import common, spec_file
+from tykky.cli.ports import build_publisher, find_uv, open_access, open_inside, open_site
+from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
+from tykky.environment.build import Built, Plan, Source, Step, carry_out, prepare
+from tykky.errors import TykkyError
+from tykky.layers.squashfs import mksquashfs
+from tykky.layers.workshop import Workshop
+from tykky.lock.read import read_lock
+from tykky.process import Commands
+from tykky.resolve.local import drifted_sources
+from tykky.runtime.interpreter import find_interpreter
+from tykky.site import cache_directory
+from tykky.spec.read import read_spec
+
+
+@click.command()
+@click.option("--prefix", "-p", type=click.Path(path_type=Path), help="The environment directory.  [default: ./NAME]")
+@click.option("--dry-run", "-n", is_flag=True, help="Show the plan and write nothing.")
+@click.option("--offline", is_flag=True, help="Use only what is cached.")
+@click.option("--no-check", is_flag=True, help="Build the lock even if it does not answer the spec any more.")
+@click.option("--keep", is_flag=True, help="Keep the staging directory of a build that fails.")
+@spec_file
+@common
+def command(
+    prefix: Path | None,
+    dry_run: bool,
+    offline: bool,
+    no_check: bool,
+    keep: bool,
+    spec_path: Path,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Build the layers that are missing and publish them as the next generation of the environment directory.
+
+    \b
+    Examples:
+      tykky build                       into ./NAME, NAME from the spec
+      tykky build --prefix /proj/env    somewhere else
+      tykky build --dry-run             which layers, why, cached or not, sizes
+    """
+    commands = Commands()
+    source = _read(spec_path)
+    target = (prefix or Path(source.spec.environment.name)).absolute()
+    plan = prepare(source, target, lambda wanted: find_interpreter(wanted, commands), check=not no_check)
+    reporter = reporter_for(as_json=as_json, quiet=quiet)
+    for drift in () if no_check else drifted_sources(source.lock, source.directory):
+        reporter.warn(f"{drift} since it was locked; 'tykky lock' takes the new state")
+    if dry_run:
+        _show_plan(plan, as_json=as_json)
+        return
+    site = open_site()
+    access = open_access(site, offline=offline)
+    started = time.monotonic()
+    with logged() as log:
+        logging = Commands(log=log)
+
+        def workshop(scratch: Path) -> Workshop:
+            return Workshop(
+                access=access,
+                commands=logging,
+                reporter=reporter,
+                inside=open_inside(site, scratch),
+                packer=mksquashfs(logging, site.program("mksquashfs")),
+                uv=find_uv(),
+                scratch=scratch,
+            )
+
+        publisher = build_publisher(site, logging)
+        built = carry_out(plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep)
+    _report(plan, built, time.monotonic() - started, as_json=as_json, quiet=quiet)
+
+
+def _read(spec_path: Path) -> Source:
+    lock_path = spec_path.with_name("tykky.lock")
+    spec, lock = read_spec(spec_path), read_lock(lock_path)
+    return Source(spec, lock, spec_path, spec_path.read_bytes(), lock_path.read_bytes())
+
+
+@contextlib.contextmanager
+def logged() -> Iterator[Path]:
+    """Give the path of this build's log. It stays when the build fails, and the error names it."""
+    import os
+
+    directory = cache_directory(os.environ) / "logs"
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / f"build-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        yield log
+    except TykkyError as error:
+        if log.exists():
+            place = f"the whole log is {log}"
+            error.hint = f"{error.hint}; {place}" if error.hint else place
+        raise
+    log.unlink(missing_ok=True)
+
+
+def _show_plan(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "environment-directory": str(plan.prefix),
+            "prefix": plan.source.spec.prefix,
+            "platform": plan.platform,
+            "generation": plan.number,
+            "layers": [_step_json(step) for step in plan.steps],
+        }
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    print(f"{plan.prefix}, generation {plan.number}, for {plan.platform}")
+    for step in plan.steps:
+        state = f"there already, {human_bytes(step.size or 0)}" if step.cached else _cost(step)
+        print(f"  {step.layer.kind:<6} {step.layer.key[:12]}  {step.layer.reason}: {state}")
+    if not plan.missing:
+        print("nothing to build")
+
+
+def _cost(step: Step) -> str:
+    return f"to build, {human_bytes(step.download)} of packages" if step.download else "to build"
+
+
+def _step_json(step: Step) -> dict[str, object]:
+    return {
+        "kind": step.layer.kind,
+        "key": step.layer.key,
+        "reason": step.layer.reason,
+        "cached": step.cached,
+        "size": step.size,
+        "download": step.download,
+        "packages": [f"{p.name}=={p.version}" for p in step.layer.packages],
+    }
+
+
+def _report(plan: Plan, built: Built, seconds: float, *, as_json: bool, quiet: bool) -> None:
+    size = sum(layer.size for layer in built.record.layers)
+    if as_json:
+        JsonReporter(sys.stdout).emit(
+            "result",
+            directory=str(built.path),
+            generation=built.record.number,
+            changed=built.changed,
+            size=size,
+            seconds=round(seconds, 3),
+            layers=[layer.key for layer in built.record.layers],
+        )
+        return
+    if quiet:
+        return
+    if not built.changed:
+        print(f"{built.path} is up to date (generation {built.record.number})")
+        return
+    count = len(built.record.layers)
+    print(
+        f"published generation {built.record.number} of {built.path}: "
+        f"{count} layer{'s' if count != 1 else ''}, {human_bytes(size)}, in {seconds:.1f} s"
+    )
+    example = "python" if "python" in built.record.programs else next(iter(built.record.programs), None)
+    if example is not None and built.record.number == 1:
+        print(f"try  {_quoted(built.path / 'bin' / example)}")
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))

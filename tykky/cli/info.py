@@ -1,0 +1,76 @@
+"""`tykky info`: show an environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import rich_click as click
+
+from tykky.cli.options import common
+from tykky.cli.ports import chosen_backend
+from tykky.cli.reporters import human_bytes
+from tykky.environment.description import Description, describe
+from tykky.environment.directory import EnvironmentDirectory
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--packages", is_flag=True, help="List the packages too.")
+@common
+def command(directory: Path, packages: bool, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Show an environment directory: layers, sizes, packages, backend, generation.
+
+    \b
+    Examples:
+      tykky info ./climate
+      tykky info ./climate --packages
+      tykky info ./climate --json
+    """
+    description = describe(EnvironmentDirectory(directory.absolute()))
+    backend = chosen_backend()
+    if as_json:
+        print(json.dumps(_as_json(description, backend), indent=2, ensure_ascii=False))
+    else:
+        _show(description, backend, packages=packages or verbose)
+
+
+def _show(description: Description, backend: str, *, packages: bool) -> None:
+    record = description.record
+    print(f"{record.name}: {description.path}")
+    print(f"  generation  {record.number}, made {record.created} by {record.made_by}")
+    print(f"  prefix      {record.prefix}")
+    print(f"  platform    {record.platform}" + (f", Python {record.python}" if record.python else ""))
+    print(f"  backend     {backend}")
+    print(f"  on disk     {human_bytes(description.bytes_on_disk)} in {description.inodes} inodes")
+    print(f"  programs    {len(record.programs)}")
+    print(f"  packages    {len(description.packages)}")
+    print("  layers, bottom first")
+    for layer in record.layers:
+        print(f"    {layer.kind:<6}  {layer.key[:12]}  {human_bytes(layer.size):>9}  sha256 {layer.digest[:12]}")
+    if packages:
+        width = max((len(p.name) for p in description.packages), default=0)
+        for package in description.packages:
+            print(f"    {package.name:<{width}}  {package.version}  ({package.kind})")
+
+
+def _as_json(description: Description, backend: str) -> dict[str, object]:
+    record = description.record
+    return {
+        "name": record.name,
+        "directory": str(description.path),
+        "generation": record.number,
+        "created": record.created,
+        "made-by": record.made_by,
+        "prefix": record.prefix,
+        "platform": record.platform,
+        "python": record.python,
+        "backend": backend,
+        "bytes": description.bytes_on_disk,
+        "inodes": description.inodes,
+        "programs": list(record.programs),
+        "layers": [
+            {"kind": x.kind, "key": x.key, "digest": x.digest, "size": x.size, "image": x.image} for x in record.layers
+        ],
+        "packages": [{"name": p.name, "version": p.version, "kind": p.kind} for p in description.packages],
+    }

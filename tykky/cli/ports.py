@@ -1,0 +1,83 @@
+"""The command line's composition root: which adapters stand behind the core's ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tykky.access import Access
+from tykky.lock.model import Package
+from tykky.process import Commands, which
+from tykky.progress import Reporter
+from tykky.resolve.ports import CondaResolver, PypiResolver
+from tykky.resolve.solve import Ports
+from tykky.runtime.interpreter import find_interpreter
+from tykky.site import Site, cache_directory, load_site
+from tykky.spec.model import Spec
+
+UV_HINT = "uv comes with tykky; reinstall tykky, or put uv on PATH"
+
+
+def open_site() -> Site:
+    """Return the site's and the user's settings."""
+    return load_site(os.environ)
+
+
+def open_access(site: Site, *, offline: bool) -> Access:
+    """Return how artifacts and indexes are reached."""
+    return Access(cache=cache_directory(os.environ), offline=offline, mirrors=site.mirrors)
+
+
+def find_uv() -> Path:
+    """Return the uv that belongs to this Tykky, else the one on PATH."""
+    import sysconfig
+
+    own = Path(sysconfig.get_path("scripts")) / "uv"
+    return own if own.is_file() else which("uv", hint=UV_HINT)
+
+
+def resolver_ports(spec: Spec, access: Access, reporter: Reporter) -> Ports:
+    """Return what `resolve` needs for the resolvers that the spec names."""
+    commands = Commands()
+
+    def conda() -> CondaResolver:
+        assert spec.conda is not None
+        if spec.conda.resolver == "conda-lock":
+            from tykky.resolve.conda.condalock import CondaLockResolver
+
+            return CondaLockResolver(access)
+        from tykky.resolve.conda.rattler import RattlerResolver
+
+        return RattlerResolver(access)
+
+    def pypi() -> PypiResolver:
+        assert spec.pypi is not None
+        if spec.pypi.resolver == "pip-tools":
+            from tykky.resolve.pypi.piptools import PipToolsResolver
+
+            return PipToolsResolver(access, commands)
+        from tykky.resolve.pypi.uv import UvResolver
+
+        return UvResolver(access, find_uv(), commands)
+
+    def provides(packages: Sequence[Package]) -> tuple[Package, ...]:
+        if not packages:
+            return ()
+        from tykky.resolve.conda.provides import with_provides
+
+        return with_provides(tuple(packages), access, reporter)
+
+    def virtual_packages(platform: str, overrides: dict[str, str]) -> tuple[str, ...]:
+        from tykky.resolve.conda.rattler import default_virtual_packages
+
+        return default_virtual_packages(platform, overrides)
+
+    return Ports(
+        conda=conda,
+        pypi=pypi,
+        provides=provides,
+        virtual_packages=virtual_packages,
+        interpreter=lambda wanted: find_interpreter(wanted, commands),
+        reporter=reporter,
+    )

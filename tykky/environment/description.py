@@ -1,0 +1,66 @@
+"""What there is to know about an environment directory, as one value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.store.images import PackagePaths
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One environment directory: its record, its packages, and what it costs in bytes and inodes."""
+
+    path: Path
+    record: GenerationRecord
+    packages: tuple[PackagePaths, ...]
+    inodes: int
+    bytes_on_disk: int
+
+
+def describe(directory: EnvironmentDirectory) -> Description:
+    """Return the description of an environment directory; raise `EnvironmentDirectoryError` if it is none."""
+    record = directory.record()
+    packages = [p for layer in record.layers for p in directory.store.manifest(layer.key).packages]
+    inodes, size = _usage(directory.path)
+    ordered = tuple(sorted(packages, key=lambda p: (p.name, p.kind)))
+    return Description(directory.path, record, ordered, inodes, size)
+
+
+def _usage(root: Path) -> tuple[int, int]:
+    """Return the inodes and bytes below `root`; a hard link counts once."""
+    seen: set[int] = set()
+    size = 0
+    stack = [root]
+    while stack:
+        current = stack.pop()
+        info = current.lstat()
+        if info.st_ino not in seen:
+            seen.add(info.st_ino)
+            size += info.st_blocks * 512
+        if current.is_dir() and not current.is_symlink():
+            stack.extend(current.iterdir())
+    return len(seen), size
+
+
+def find_environments(roots: Iterable[Path]) -> tuple[EnvironmentDirectory, ...]:
+    """Return the environment directories that are, or stand directly below, one of `roots`, sorted by path."""
+    found: dict[Path, EnvironmentDirectory] = {}
+    for root in roots:
+        for path in (root, *_subdirectories(root)):
+            directory = EnvironmentDirectory(path)
+            if directory.exists():
+                found[path] = directory
+    return tuple(found[path] for path in sorted(found))
+
+
+def _subdirectories(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir()]
+    except OSError:
+        return []

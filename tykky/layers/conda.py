@@ -1,0 +1,190 @@
+"""The conda layer: locked packages linked for the prefix into a staged tree, their scripts run, their activation kept.
+
+Linking needs no container and no namespace: every file is made as if it stood at the prefix. Only what packages *run*
+(post-link scripts, activation, the byte-compiler) happens inside, with the staged tree mounted at the prefix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tykky.errors import BuildError, ToolError
+from tykky.layers.conda_packages import fetch_and_check, link
+from tykky.layers.keys import PlannedLayer
+from tykky.layers.staged import Staged
+from tykky.layers.tree import make_scripts_relocatable, replace_file
+from tykky.layers.workshop import Workshop
+from tykky.lock.model import Package
+from tykky.process import CommandFailed, which
+from tykky.store.images import PackagePaths
+
+# Fields of conda-meta/*.json that tell of this host, this moment, or the way files were linked.
+_OF_THIS_HOST = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec", "requested_specs")
+
+
+def stage(planned: PlannedLayer, platform: str, workshop: Workshop) -> Staged:
+    """Link the layer's packages into a staged tree; return what to pack."""
+    prefix: str = planned.document["prefix"]
+    image_root = workshop.scratch / "conda"
+    tree = image_root / prefix.lstrip("/")
+    tree.mkdir(parents=True)
+    fetch_and_check(planned.packages, workshop.access, workshop.reporter)
+    paths = link(planned.packages, tree, prefix, workshop.access, platform, workshop.reporter)
+    tidy(tree, prefix)
+    if planned.document["post-link-scripts"]:
+        run_post_link(planned.packages, tree, prefix, workshop)
+    interpreter = None
+    if (tree / "bin" / "python").exists():
+        interpreter = tuple(workshop.inside.argv(prefix, (), tree, [f"{prefix}/bin/python"]))
+    return Staged(
+        image_root=image_root,
+        tree=tree,
+        packages=tuple(PackagePaths(p.name, p.version, "conda", paths.get(p.name, ())) for p in planned.packages),
+        interpreter=interpreter,
+        activation=activation(tree, prefix, planned.document["prefix"].rpartition("/")[2], workshop),
+    )
+
+
+def tidy(tree: Path, prefix: str) -> None:
+    """Make what linking wrote independent of where and when it was written."""
+    make_scripts_relocatable(tree / "bin", (f"{prefix}/bin".encode(), os.fsencode(tree / "bin")))
+    meta = tree / "conda-meta"
+    for record in sorted(meta.glob("*.json")):
+        replace_file(record, true_meta(record.read_bytes()))
+    # conda reads this file to know that the directory is an environment; its content is a diary with dates.
+    if meta.is_dir():
+        replace_file(meta / "history", b"")
+    for leftover in (".messages.txt",):
+        (tree / leftover).unlink(missing_ok=True)
+
+
+def true_meta(content: bytes) -> bytes:
+    """Return a conda-meta record without what tells of this host, with sorted keys."""
+    record = json.loads(content)
+    for name in _OF_THIS_HOST:
+        record.pop(name, None)
+    return json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def run_post_link(packages: Sequence[Package], tree: Path, prefix: str, workshop: Workshop) -> None:
+    """Run the packages' post-link scripts inside, dependencies first, with conda's variables.
+
+    See https://docs.conda.io/projects/conda-build/en/stable/resources/link-scripts.html.
+    """
+    for package in in_order(packages):
+        script = tree / "bin" / f".{package.name}-post-link.sh"
+        if not script.is_file():
+            continue
+        variables = {
+            "PREFIX": prefix,
+            "PKG_NAME": package.name,
+            "PKG_VERSION": package.version,
+            "PKG_BUILDNUM": str(package.build_number),
+            "CONDA_PREFIX": prefix,
+            "PATH": f"{prefix}/bin:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        }
+        command = [shell(), f"{prefix}/bin/{script.name}"]
+        with workshop.reporter.phase(f"post-link script of {package.name}"):
+            try:
+                argv = workshop.inside.argv(prefix, (), tree, command)
+                workshop.commands.stream(argv, lambda line: None, environ=variables, cwd=Path("/"))
+            except CommandFailed as error:
+                raise BuildError(
+                    f"the post-link script of {package.name} failed: {error.reason}",
+                    hint="leave it out with 'post-link-scripts = false' in [conda], if the package works without",
+                    output=_messages(tree) or error.output,
+                ) from None
+        said = _messages(tree)
+        if said:
+            workshop.reporter.note(f"{package.name}: {said}")
+
+
+def _messages(tree: Path) -> str:
+    """Return and remove what a link script wrote for the user to read."""
+    file = tree / ".messages.txt"
+    if not file.is_file():
+        return ""
+    text = file.read_text("utf-8", "replace").strip()
+    file.unlink()
+    return text
+
+
+def in_order(packages: Sequence[Package]) -> list[Package]:
+    """Return the packages with dependencies before their dependents; cycles are cut by name."""
+    by_name = {package.name: package for package in packages}
+    done: dict[str, Package] = {}
+    for root in sorted(by_name):
+        stack = [(root, False)]
+        seen: set[str] = set()
+        while stack:
+            name, ready = stack.pop()
+            if name in done or name not in by_name:
+                continue
+            if ready:
+                done[name] = by_name[name]
+            elif name not in seen:
+                seen.add(name)
+                stack.append((name, True))
+                stack.extend((dependency.split()[0], False) for dependency in reversed(by_name[name].depends))
+    return list(done.values())
+
+
+def shell() -> str:
+    """Return the shell for packages' scripts: bash, which conda's own activation uses, else sh."""
+    try:
+        return os.fspath(which("bash", hint=""))
+    except ToolError:
+        return "/bin/sh"
+
+
+_PATH_MARK = "/usr/bin:/bin"
+
+
+def activation(tree: Path, prefix: str, name: str, workshop: Workshop) -> dict[str, str]:
+    """Return the variables that `conda activate` would set, computed once.
+
+    The activate.d scripts run inside in a clean set of variables, and what differs afterwards is kept; then
+    etc/conda/env_vars.d/*.json, as conda does. PATH itself is the launcher's business.
+    """
+    before = {
+        "PATH": f"{prefix}/bin:{_PATH_MARK}",
+        "HOME": os.fspath(workshop.scratch),
+        "CONDA_PREFIX": prefix,
+        "CONDA_DEFAULT_ENV": name,
+        "CONDA_SHLVL": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    found = {key: before[key] for key in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL")}
+    scripts = sorted((tree / "etc" / "conda" / "activate.d").glob("*.sh"))
+    if scripts:
+        found.update(
+            _run_activation(
+                [f"{prefix}/etc/conda/activate.d/{s.name}" for s in scripts], before, tree, prefix, workshop
+            )
+        )
+    for file in sorted((tree / "etc" / "conda" / "env_vars.d").glob("*.json")):
+        found.update({str(k): str(v) for k, v in json.loads(file.read_bytes()).items()})
+    return found
+
+
+def _run_activation(
+    scripts: Sequence[str], before: Mapping[str, str], tree: Path, prefix: str, workshop: Workshop
+) -> dict[str, str]:
+    """Source the scripts inside; return what changed."""
+    result = workshop.scratch / "activation"
+    # The scripts' names are arguments, never part of the program's text.
+    program = 'result=$1; shift; for script do . "$script"; done; env -0 >"$result"'
+    command = ["env", "-i", *(f"{k}={v}" for k, v in before.items()), shell(), "-c", program, "activate"]
+    argv = workshop.inside.argv(prefix, (), tree, [*command, os.fspath(result), *scripts])
+    try:
+        workshop.commands.run(argv, cwd=Path("/"))
+    except CommandFailed as error:
+        raise BuildError(f"an activation script failed: {error.reason}", output=error.output) from None
+    after = dict(
+        item.partition("=")[::2] for item in result.read_bytes().decode("utf-8", "surrogateescape").split("\0") if item
+    )
+    ignored = {"PATH", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "LC_ALL"}
+    return {k: v for k, v in sorted(after.items()) if k not in ignored and before.get(k) != v}
