@@ -1,4 +1,4 @@
-"""Conda packages of PyPI distributions: real ones, as installed here or from a wheel, and small ones made up."""
+"""Conda packages of PyPI distributions: real ones, installed here or from a wheel, and small ones made up."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def from_wheel(wheel: Path) -> Distribution:
         names = [n for n in archive.namelist() if not n.endswith("/") and ".data/" not in n]
         files = {n: File(archive.read(n)) for n in names if PurePosixPath(n).name not in _DROPPED}
     name, version = wheel.name.split("-")[:2]
-    declared = next(
-        (f.data.decode() for n, f in files.items() if n.endswith(".dist-info/entry_points.txt")), ""
-    )
+    declared = next((f.data.decode() for n, f in files.items() if n.endswith(".dist-info/entry_points.txt")), "")
     parser = configparser.ConfigParser(delimiters=("=",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(declared)
@@ -72,13 +70,9 @@ def made_up(
     files[f"{info}/METADATA"] = File(
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requirements}".encode()
     )
-    files[f"{info}/WHEEL"] = File(
-        b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    )
+    files[f"{info}/WHEEL"] = File(b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
     if entry_points:
-        files[f"{info}/entry_points.txt"] = File(
-            "[console_scripts]\n{}\n".format("\n".join(entry_points)).encode()
-        )
+        files[f"{info}/entry_points.txt"] = File("[console_scripts]\n{}\n".format("\n".join(entry_points)).encode())
     return Distribution(name, version, files, tuple(entry_points))
 
 
@@ -92,7 +86,7 @@ def noarch_package(
     build_number: int = 0,
     timestamp: int | None = 1_700_000_000_000,
 ) -> CondaPackage:
-    """Return the distribution as `noarch: python`: site-packages/ at the top, scripts made when it is linked."""
+    """Return the distribution as `noarch: python`: site-packages/ at the top, scripts made by the linking."""
     return CondaPackage(
         name or distribution.name.lower(),
         distribution.version,
@@ -123,9 +117,7 @@ def arch_package(
     tag = f"cp{major}{minor}"
     site = f"lib/python{python}/site-packages"
     files = {f"{site}/{path}": file for path, file in _recorded(distribution).items()}
-    files |= {
-        f"bin/{point.split(' = ')[0]}": _console_script(point, python) for point in distribution.entry_points
-    }
+    files |= {f"bin/{point.split(' = ')[0]}": _console_script(point, python) for point in distribution.entry_points}
     return CondaPackage(
         name or distribution.name.lower(),
         distribution.version,

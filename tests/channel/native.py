@@ -32,9 +32,7 @@ def program() -> File:
     """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        return File(
-            b"\x7fELF\0" + PLACEHOLDER.encode() + b"/share/hello\0tail", 0o755, PLACEHOLDER, binary=True
-        )
+        return File(b"\x7fELF\0" + PLACEHOLDER.encode() + b"/share/hello\0tail", 0o755, PLACEHOLDER, binary=True)
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch, "hello.c"), Path(scratch, "hello")
         source.write_text(_SOURCE)

@@ -3,9 +3,9 @@
     package = CondaPackage("hello", "1.0", files={"bin/hello": script("#!/bin/sh\\necho hello\\n")})
     name, data = package.archive("conda")
 
-Everything is deterministic: the same value gives the same bytes. Formats: a `.conda` file is a stored zip of
-`metadata.json`, `pkg-*.tar.zst` and `info-*.tar.zst` (conda CEP 35 of the v2 package format); a `.tar.bz2` file
-is one tar. `extra` holds tar members that no honest builder would write.
+Everything is deterministic: the same value gives the same bytes. A `.conda` file is a stored zip of
+`metadata.json`, `pkg-*.tar.zst` and `info-*.tar.zst` (conda CEP 35); a `.tar.bz2` file is one tar.
+`extra` holds tar members that no honest builder would write.
 """
 
 from __future__ import annotations
@@ -150,9 +150,7 @@ class CondaPackage:
             "depends": list(self.depends),
             "constrains": list(self.constrains),
             "subdir": self.subdir,
-            "arch": None
-            if self.subdir == "noarch"
-            else {"64": "x86_64"}.get(self.subdir[6:], self.subdir[6:]),
+            "arch": None if self.subdir == "noarch" else {"64": "x86_64"}.get(self.subdir[6:], self.subdir[6:]),
             "platform": None if self.subdir == "noarch" else "linux",
         }
         optional = {

@@ -1,9 +1,9 @@
 """A conda package of the Python interpreter that is on this machine.
 
-The interpreter's own installation (`sys.base_prefix`) is repacked so that it runs at any prefix: CPython finds
-its standard library by the landmark `lib/pythonX.Y/os.py` relative to the executable (see `Modules/getpath.py`),
-so only three things are bound to the old place: a run-time search path for libpython in the executable, text
-in sysconfig's data, and, with Debian's interpreter, its own installation schemes.
+The interpreter's own installation (`sys.base_prefix`) is repacked so that it runs at any prefix. CPython finds
+its standard library by the landmark `lib/pythonX.Y/os.py` relative to the executable (`Modules/getpath.py`), so
+only three things are bound to the old place: a run-time search path for libpython in the executable, text in
+sysconfig's data, and, with Debian's interpreter, its own installation schemes.
 """
 
 from __future__ import annotations
@@ -179,9 +179,7 @@ def _file(path: Path, source: Interpreter) -> File:
 def _with_placeholder(data: bytes, mode: int, prefix: Path) -> File:
     """Return text with every mention of the old prefix replaced by the placeholder."""
     # /usr is also the head of paths that are the compiler's, such as /usr/src: only what moves is replaced.
-    pattern = (
-        rb"(?<![\w./-])" + re.escape(os.fsencode(prefix)) + rb"(?=/(?:lib|include|bin|share)\b|['\"\s]|$)"
-    )
+    pattern = rb"(?<![\w./-])" + re.escape(os.fsencode(prefix)) + rb"(?=/(?:lib|include|bin|share)\b|['\"\s]|$)"
     replaced, count = re.subn(pattern, PLACEHOLDER.encode(), data, flags=re.MULTILINE)
     return File(replaced, mode, PLACEHOLDER if count else None)
 
@@ -211,7 +209,5 @@ def _stripped(path: Path) -> bytes:
 def _digest(files: dict[str, File | Link]) -> str:
     state = hashlib.sha256()
     for path, item in sorted(files.items()):
-        state.update(
-            path.encode() + b"\0" + (item.data if isinstance(item, File) else item.target.encode()) + b"\0"
-        )
+        state.update(path.encode() + b"\0" + (item.data if isinstance(item, File) else item.target.encode()) + b"\0")
     return state.hexdigest()[:7]

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Switches:
-    """What the server does wrong. `only` limits `status`, `hang`, `truncate` and `corrupt` to matching paths."""
+    """What the server does wrong. `only` limits status, hang, truncate and corrupt to matching paths."""
 
     only: str = "*"
     status: int | None = None  # answer every request with this status
@@ -34,7 +34,7 @@ class Switches:
 
 @dataclass
 class Served:
-    """A running server: its URL, its switches, and the requests it has had (`GET /linux-64/repodata.json`)."""
+    """A running server: its URL, its switches, the requests it has had (`GET /linux-64/repodata.json`)."""
 
     url: str
     switches: Switches = field(default_factory=Switches)
@@ -97,9 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Accept-Ranges": "bytes"} if switches.ranges else {}
         self._send(200, data, headers, body=body, cut=faulty and switches.truncate)
 
-    def _send(
-        self, status: int, data: bytes, headers: dict[str, str], *, body: bool, cut: bool = False
-    ) -> None:
+    def _send(self, status: int, data: bytes, headers: dict[str, str], *, body: bool, cut: bool = False) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.send_response(status)
             for name, value in headers.items():

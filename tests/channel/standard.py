@@ -37,9 +37,7 @@ def standard_channel(root: Path, executable: str = sys.executable) -> Path:
     """Write the standard channel below `root`, with the Python of `executable`, and return `root`."""
     source = interpreter(executable)
     channel = Channel(root)
-    channel.add(
-        python_package(source), python_abi_package(source), foreign_python_package(source, "linux-aarch64")
-    )
+    channel.add(python_package(source), python_abi_package(source), foreign_python_package(source, "linux-aarch64"))
     for name, depends in (("pip", ()), ("packaging", ()), ("click", ()), ("Jinja2", ("markupsafe >=2.0",))):
         channel.add(noarch_package(installed(name), depends=depends))
     for subdir in ("linux-64", "linux-aarch64"):
@@ -68,9 +66,7 @@ def _greeters() -> list[CondaPackage]:
         noarch_package(greeter("1.1")),
         noarch_package(greeter("2.0")),
         noarch_package(greeter("2.0"), build_number=1),
-        noarch_package(
-            extra, name="greeter-extra", depends=["greeter"], purls=["pkg:pypi/greeter-extra-dist@3.2.1"]
-        ),
+        noarch_package(extra, name="greeter-extra", depends=["greeter"], purls=["pkg:pypi/greeter-extra-dist@3.2.1"]),
         CondaPackage("needs-old", "1.0", subdir="noarch", noarch="generic", depends=["greeter <2"]),
         CondaPackage("needs-new", "1.0", subdir="noarch", noarch="generic", depends=["greeter >=2"]),
     ]
@@ -82,9 +78,7 @@ def hello(version: str, subdir: str = "linux-64") -> CondaPackage:
         "bin/hello": script(
             f"#!/bin/sh\n# made for {PLACEHOLDER}\nexec cat '{PLACEHOLDER}/share/hello/greeting.txt'\n"
         ),
-        "bin/.hello-post-link.sh": script(
-            '#!/bin/sh\necho "linked in $PREFIX" >"$PREFIX/share/hello/post-link.txt"\n'
-        ),
+        "bin/.hello-post-link.sh": script('#!/bin/sh\necho "linked in $PREFIX" >"$PREFIX/share/hello/post-link.txt"\n'),
         "etc/conda/activate.d/hello.sh": text(
             f'export HELLO_HOME="$CONDA_PREFIX/share/hello"\nexport HELLO_BUILT="{PLACEHOLDER}"\n'
         ),
@@ -137,9 +131,7 @@ def odd_names() -> CondaPackage:
 def _solver_cases(subdir: str) -> list[CondaPackage]:
     """Return packages that differ only in what a solver sees; each holds one small file."""
 
-    def case(
-        name: str, version: str, build: str = "0", build_number: int = 0, **fields: object
-    ) -> CondaPackage:
+    def case(name: str, version: str, build: str = "0", build_number: int = 0, **fields: object) -> CondaPackage:
         files = {f"share/{name}/{version}-{build}.txt": text(f"{name} {version} {build}\n")}
         return CondaPackage(name, version, build, build_number, subdir, files=files, **fields)  # type: ignore[arg-type]
 
