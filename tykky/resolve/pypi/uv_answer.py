@@ -1,0 +1,175 @@
+"""What uv chose, read from its pylock.toml (PEP 751), as packages for a lock; and a lock as uv's preferences."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tomli_w
+from packaging.pylock import Package as PylockPackage
+from packaging.pylock import PackageSdist, PackageWheel, Pylock
+from packaging.utils import NormalizedName
+
+from tykky.access import Access
+from tykky.digests import source_fingerprint
+from tykky.errors import ResolveError
+from tykky.lock.model import Package
+from tykky.resolve.ports import PypiRequest
+from tykky.resolve.pypi.artifact import Artifact, Recorder, best_wheel
+from tykky.resolve.pypi.question import git_reference
+from tykky.resolve.pypi.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What pylock.toml leaves out: direct dependencies, and the versions of local directories, by name."""
+
+    depends: Mapping[NormalizedName, tuple[str, ...]] = field(default_factory=dict)
+    versions: Mapping[NormalizedName, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The packages of one pylock.toml that hold for the target and are not conda's. Paths start at `directory`."""
+
+    packages: tuple[PylockPackage, ...]
+    directory: Path
+
+    @property
+    def unversioned(self) -> tuple[NormalizedName, ...]:
+        """The local directories whose version only their build backend knows."""
+        return tuple(p.name for p in self.packages if p.version is None and _static_version(self, p) is None)
+
+    def pins(self) -> str:
+        """The answer as a requirements file, so that another run chooses the same."""
+        lines = []
+        for package in self.packages:
+            if package.vcs is not None and package.vcs.url is not None:
+                below = f"#subdirectory={package.vcs.subdirectory}" if package.vcs.subdirectory else ""
+                lines.append(f"{package.name} @ git+{package.vcs.url}@{package.vcs.commit_id}{below}")
+            elif package.version is not None and package.archive is None:
+                lines.append(f"{package.name}=={package.version}")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def read_answer(text: str, directory: Path, target: Target, provided: Iterable[str]) -> Answer:
+    """Read a pylock.toml, without what `provided` names and without packages whose marker is false."""
+    pylock = Pylock.from_dict(tomllib.loads(text))
+    left_out = frozenset(provided)
+    return Answer(
+        tuple(p for p in pylock.packages if p.name not in left_out and target.wants(p.marker)),
+        directory,
+    )
+
+
+def preferences(request: PypiRequest, access: Access) -> str:
+    """Return a pylock.toml whose versions and commits uv keeps where they still satisfy.
+
+    uv reads the output file of an earlier run for that, and looks at names, versions and git commits only. It keeps a
+    commit if the reference is the one that was asked for when the commit was found; of a reference in the metadata of
+    another package we do not know it, so such a commit may move.
+    """
+    references = dict(found for text in request.requirements if (found := git_reference(text)) is not None)
+    entries = [
+        _preference(package, references, access)
+        for package in request.preferred
+        if package.kind == "pypi" and package.platform == request.platform and package.source != "directory"
+    ]
+    return tomli_w.dumps({"lock-version": "1.0", "created-by": "tykky", "packages": entries})
+
+
+def _preference(package: Package, references: Mapping[str, str], access: Access) -> dict[str, object]:
+    entry: dict[str, object] = {"name": package.name, "version": package.version}
+    if package.source == "git" and package.url is not None and package.commit is not None:
+        url = package.url.removeprefix("git+")
+        vcs = {"type": "git", "url": access.mirrored(url), "commit-id": package.commit}
+        if url in references:
+            vcs["requested-revision"] = references[url]
+        if package.subdirectory is not None:
+            vcs["subdirectory"] = package.subdirectory
+        entry["vcs"] = vcs
+    return entry
+
+
+def locked_packages(
+    answer: Answer, graph: Graph, target: Target, request: PypiRequest, recorder: Recorder
+) -> tuple[Package, ...]:
+    """Return the packages for the lock, sorted by name, with one artifact each."""
+    kept = {p.name: p.sha256 for p in request.preferred if p.kind == "pypi" and p.platform == request.platform}
+    packages = [
+        _locked(package, answer, graph, target, recorder, kept.get(package.name)) for package in answer.packages
+    ]
+    return tuple(sorted(packages, key=lambda p: p.name))
+
+
+def _locked(
+    package: PylockPackage, answer: Answer, graph: Graph, target: Target, recorder: Recorder, kept: str | None
+) -> Package:
+    name = package.name
+    depends = graph.depends.get(name, ())
+    version = str(package.version) if package.version is not None else _directory_version(package, answer, graph)
+    if package.vcs is not None:
+        return recorder.git(
+            name,
+            version,
+            package.vcs.url or (answer.directory / (package.vcs.path or "")).resolve().as_uri(),
+            commit=package.vcs.commit_id,
+            subdirectory=package.vcs.subdirectory,
+            depends=depends,
+        )
+    if package.directory is not None:
+        path = answer.directory / package.directory.path
+        if package.directory.editable:
+            raise ResolveError(
+                f"{path} is to be installed editable, which an image cannot do: it is read-only",
+                hint="remove 'editable' from [tool.uv.sources] of the project that asks for it",
+            )
+        return recorder.directory(name, version, path, tree=source_fingerprint(path), depends=depends)
+    if package.archive is not None:
+        where = _url(package.archive.url, package.archive.path, answer)
+        artifact = Artifact(where, package.archive.hashes.get("sha256"), package.archive.size)
+        return recorder.archive(name, version, artifact, depends=depends, subdirectory=package.archive.subdirectory)
+    wheels = [_artifact(wheel, answer) for wheel in package.wheels or ()]
+    chosen = best_wheel(wheels, target, kept)
+    if chosen is None and package.sdist is not None:
+        chosen = _artifact(package.sdist, answer)
+    if chosen is None:
+        raise ResolveError(
+            f"{name} {version} has no artifact for {target.platform} with Python {target.python}",
+            hint="choose another version, or relax no-binary and only-binary in [pypi]",
+        )
+    return recorder.archive(name, version, chosen, depends=depends)
+
+
+def _artifact(file: PackageWheel | PackageSdist, answer: Answer) -> Artifact:
+    return Artifact(_url(file.url, file.path, answer), file.hashes.get("sha256"), file.size)
+
+
+def _url(url: str | None, path: str | None, answer: Answer) -> str:
+    return url if url is not None else (answer.directory / (path or "")).as_uri()
+
+
+def _directory_version(package: PylockPackage, answer: Answer, graph: Graph) -> str:
+    version = _static_version(answer, package) or graph.versions.get(package.name)
+    if version is None:
+        place = "" if package.directory is None else f" in {answer.directory / package.directory.path}"
+        raise ResolveError(
+            f"the version of {package.name}{place} is known only to its build backend, and uv does not tell it",
+            hint="write 'version' into its [project] table",
+        )
+    return version
+
+
+def _static_version(answer: Answer, package: PylockPackage) -> str | None:
+    """A version that pyproject.toml states (PEP 621), for a local directory."""
+    if package.directory is None:
+        return None
+    try:
+        text = (answer.directory / package.directory.path / "pyproject.toml").read_text(encoding="utf-8")
+        project = tomllib.loads(text).get("project", {})
+    except (OSError, ValueError):
+        return None
+    version = project.get("version")
+    return version if isinstance(version, str) else None
