@@ -1,0 +1,60 @@
+# The only door: everything a person or CI does with a clone is a target here.
+# Say PYTHON=/path/to/python3 to choose the interpreter, ARGS='…' to hand words on to the program behind a target.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+export PYTHON
+
+bin := .venv/bin
+pins := requirements-dev.txt
+
+.PHONY: help setup venv demo test test-hosts lint format schemas check-generated bench pins clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+
+setup: ## install what is missing: system packages (as root), .venv
+	@tools/setup.sh
+
+# Enough for what starts no environment.
+venv:
+	@tools/setup.sh venv
+
+demo: setup ## lock and build examples/quickstart below .demo, run a program in it
+	@tools/demo.sh
+
+test: setup ## all tests but those that need a prepared host
+	$(bin)/python -m pytest -n auto -m 'not hosts' $(ARGS)
+
+test-hosts: setup ## the tests with real Apptainers and ordinary users (root; changes this machine)
+	tests/hosts/setup.sh
+	$(bin)/python -m pytest -m hosts $(ARGS)
+
+lint: venv ## style, types, and the direction of imports
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports --no-logo
+
+format: venv ## rewrite the sources in the project's style
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+schemas: venv ## write what is generated: schemas, reference pages, the README's help
+	$(bin)/python -m tools.generate
+
+check-generated: venv ## fail where a generated file is not current
+	$(bin)/python -m tools.generate --check
+
+bench: setup ## measure the marks of docs/explanation/performance.md
+	$(bin)/python -m benchmarks $(ARGS)
+
+pins: venv ## choose new versions for requirements-dev.txt (ARGS=--upgrade for all)
+	$(bin)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --custom-compile-command 'make pins' --no-config --default-index https://pypi.org/simple \
+		--system-certs --quiet --output-file $(pins) $(ARGS)
+
+clean: ## remove everything that was made here
+	rm -rf .venv .cache .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find tykky tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

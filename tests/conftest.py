@@ -1,0 +1,86 @@
+"""Every test has a home of its own, hears nothing of the caller's settings, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.channel.fixtures"]
+
+# Settings of the person who runs the tests. Certificates, proxies, PATH and TMPDIR do pass.
+_SETTINGS = (
+    "APPTAINER",
+    "CONDA",
+    "GIT_AUTHOR",
+    "GIT_COMMITTER",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "LD_",
+    "MAMBA",
+    "PIP_",
+    "PYTHON",
+    "RATTLER_",
+    "SINGULARITY",
+    "SLURM",
+    "TYKKY_",
+    "UV_",
+    "VIRTUAL_ENV",
+    "XDG_",
+)
+_COUNTER = itertools.count()
+_PATIENCE = 30.0  # seconds; the keeper of a shared mount may take a moment to see that nobody is left
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home directory, which is HOME and holds every XDG directory; the caller's settings are gone."""
+    made = tmp_path_factory.getbasetemp() / "homes" / str(next(_COUNTER))
+    made.mkdir(parents=True)
+    for name in list(os.environ):
+        if name.startswith(_SETTINGS) and name != "PYTEST_CURRENT_TEST":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(made))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(made / ".cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(made / ".config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(made / ".local/share"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(made / ".local/state"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(made / ".gitconfig"))
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "A Tester")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "tester@example.org")
+    return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the run if a mount or a process below this worker's temporary directory outlives the tests."""
+    base = f"{tmp_path_factory.getbasetemp()}/"
+    yield
+    until = time.monotonic() + _PATIENCE
+    while (left := _mounts_below(base) + _processes_naming(base)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left, "left behind by the tests:\n" + "\n".join(left)
+
+
+def _mounts_below(base: str) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if line.split()[4].startswith(base)]
+
+
+def _processes_naming(base: str) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+        if int(process.name) not in (os.getpid(), os.getppid()) and any(base in word for word in words):
+            found.append(f"{process.name}: {' '.join(words)}")
+    return found
