@@ -28,7 +28,8 @@ _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MINOR_VERSION = re.compile(r"3\.\d+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VIRTUAL_NAME = re.compile(r"__[a-z0-9_]+")
-_VIRTUAL_VERSION = re.compile(r"[A-Za-z0-9_.]+")
+# Empty takes a virtual package away; `1=x86_64_v3` has a build, as that of __archspec is written.
+_VIRTUAL_VERSION = re.compile(r"(?:[A-Za-z0-9_.]+(?:=[A-Za-z0-9_.]+)?)?")
 _INDEX_SCHEMES = ("https", "http", "file")
 
 

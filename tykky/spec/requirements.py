@@ -125,7 +125,7 @@ def canonical_pypi(requirement: PypiRequirement) -> str:
 
 
 def conda_match_spec(name: str, requirement: str | CondaRequirement) -> str:
-    """Return the MatchSpec of one conda requirement: `gdal >=3.9,<4 *mpi*[channel="conda-forge"]`."""
+    """Return the MatchSpec of one conda requirement: `conda-forge::gdal >=3.9,<4 *mpi*`."""
     if isinstance(requirement, str):
         requirement = CondaRequirement(version=requirement)
     version = re.sub(r"\s+", "", requirement.version)
@@ -134,7 +134,16 @@ def conda_match_spec(name: str, requirement: str | CondaRequirement) -> str:
         text += f" {version}"
     if requirement.build:
         text += f" {requirement.build}"
-    return text + (f'[channel="{requirement.channel}"]' if requirement.channel else "")
+    if requirement.channel is None:
+        return text
+    if "://" in requirement.channel:  # the colon of a URL must not be taken for the end of a channel
+        return f'{text}[channel="{requirement.channel}"]'
+    return f"{requirement.channel}::{text}"
+
+
+def conda_name(match_spec: str) -> str:
+    """Return the package's name in a MatchSpec that `conda_match_spec` made."""
+    return re.split(r"[ \[]", match_spec, maxsplit=1)[0].rpartition("::")[2]
 
 
 def check_conda_name(name: str) -> None:

@@ -1,0 +1,154 @@
+"""Is a lock still an answer to the spec?
+
+By satisfiability: what is asked for is compared with what is locked, not with a hash of the question. A
+requirement that was only loosened or tightened, and that the locked version still satisfies, leaves the lock
+fresh. What the locked packages cannot show (indexes, channels, cut-off dates, extras, URLs) is compared with
+what was asked for when the lock was made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from tykky.lock.fresh_conda import stale_conda
+from tykky.lock.fresh_pypi import stale_pypi
+from tykky.lock.model import Lock, LockedPlatform, Requirements
+from tykky.spec.model import Conda, Pypi, Spec
+from tykky.spec.requirements import canonical_pypi, conda_match_spec, parse_named, parse_pypi
+
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+_DEFAULTS = Pypi()
+
+
+def requirements_of(spec: Spec) -> Requirements:
+    """Return what the spec asks for, normalised and sorted: the same for all ways to write it.
+
+    Settings at their default are None; credentials in the URL of an index are left out, since this goes into
+    git. Raises nothing for a spec that `read_spec` gave.
+    """
+    pypi = spec.pypi or Pypi()
+    requirements = Requirements(
+        pypi=_sorted(canonical_pypi(parse_pypi(text)) for text in pypi.dependencies),
+        pypi_constraints=_sorted(canonical_pypi(parse_named(text)) for text in pypi.constraints),
+        pypi_overrides=_sorted(canonical_pypi(parse_named(text)) for text in pypi.overrides),
+        index_url=None if pypi.index_url is None else _index(pypi.index_url),
+        extra_index_url=tuple(map(_index, pypi.extra_index_url)),
+        find_links=_sorted(map(_index, pypi.find_links)),
+        prerelease=None if pypi.prerelease == _DEFAULTS.prerelease else pypi.prerelease,
+        no_binary=_sorted(pypi.no_binary),
+        only_binary=_sorted(pypi.only_binary),
+        python=pypi.python,
+        managed_python=pypi.managed_python,
+        exclude_newer=spec.environment.exclude_newer,
+    )
+    return requirements if spec.conda is None else _with_conda(requirements, spec.conda)
+
+
+def stale_reasons(spec: Spec, lock: Lock) -> tuple[str, ...]:
+    """Return why the lock is no answer to the spec any more, one line each; empty if it is fresh."""
+    asked, before = requirements_of(spec), lock.requirements
+    platforms = [p for p in lock.platform if p.name in spec.environment.platforms]
+    return (
+        *_platforms(spec, lock),
+        *_settings(asked, before),
+        *_python(asked, before, platforms),
+        *_everywhere(stale_conda(asked, lock, p) for p in platforms),
+        *_everywhere(stale_pypi(asked, lock, p) for p in platforms),
+    )
+
+
+def _with_conda(requirements: Requirements, conda: Conda) -> Requirements:
+    return msgspec.structs.replace(
+        requirements,
+        conda=_sorted(conda_match_spec(name, wanted) for name, wanted in conda.dependencies.items()),
+        conda_constraints=_sorted(conda_match_spec(name, wanted) for name, wanted in conda.constraints.items()),
+        channels=conda.channels,
+        channel_priority=None if conda.channel_priority == "strict" else conda.channel_priority,
+        virtual_packages=_sorted(f"{name}={version}" for name, version in conda.virtual_packages.items()),
+    )
+
+
+def _sorted(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(texts))
+
+
+def _index(url: str) -> str:
+    return _PASSWORD.sub("", url).rstrip("/")
+
+
+def _platforms(spec: Spec, lock: Lock) -> list[str]:
+    locked = [platform.name for platform in lock.platform]
+    wanted = spec.environment.platforms
+    return [f"platform {name} is asked for but not locked" for name in wanted if name not in locked] + [
+        f"platform {name} is locked but no longer asked for" for name in locked if name not in wanted
+    ]
+
+
+def _settings(asked: Requirements, before: Requirements) -> list[str]:
+    """Compare what no package shows. A setting counts where both sides have packages that it is about."""
+    reasons = [
+        *_changed("environment.exclude-newer", before.exclude_newer, asked.exclude_newer),
+    ]
+    if asked.conda and before.conda:
+        reasons += [
+            *_changed("conda.channels", before.channels, asked.channels),
+            *_changed(
+                "conda.channel-priority", before.channel_priority or "strict", asked.channel_priority or "strict"
+            ),
+            *_changed("conda.virtual-packages", before.virtual_packages, asked.virtual_packages),
+        ]
+    if asked.pypi and before.pypi:
+        default = _DEFAULTS.prerelease
+        reasons += [
+            *_changed("pypi.index-url", before.index_url, asked.index_url),
+            *_changed("pypi.extra-index-url", before.extra_index_url, asked.extra_index_url),
+            *_changed("pypi.find-links", before.find_links, asked.find_links),
+            *_changed("pypi.prerelease", before.prerelease or default, asked.prerelease or default),
+            *_changed("pypi.no-binary", before.no_binary, asked.no_binary),
+            *_changed("pypi.only-binary", before.only_binary, asked.only_binary),
+            *_changed("pypi.overrides", before.pypi_overrides, asked.pypi_overrides),
+        ]
+    return reasons
+
+
+def _python(asked: Requirements, before: Requirements, platforms: list[LockedPlatform]) -> list[str]:
+    """A minor version is compared with the locked one, a path with the path that was asked for."""
+    reasons = _changed("pypi.managed-python", _yes(before.managed_python), _yes(asked.managed_python))
+    if asked.python is None or asked.python == before.python:
+        return reasons
+    if asked.python.startswith("/"):
+        return reasons + _changed("pypi.python", before.python, asked.python)
+    locked = [platform.python for platform in platforms if platform.python != asked.python]
+    if locked:
+        reasons.append(f"Python {asked.python} is asked for, {locked[0] or 'none'} is locked")
+    return reasons
+
+
+def _yes(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _changed(label: str, old: str | tuple[str, ...] | None, new: str | tuple[str, ...] | None) -> list[str]:
+    was = ", ".join(old) if isinstance(old, tuple) else old
+    now = ", ".join(new) if isinstance(new, tuple) else new
+    if was == now:
+        return []
+    if not was:
+        return [f"{label} {now} was added"]
+    if not now:
+        return [f"{label} {was} was removed"]
+    return [f"{label} changed from {was} to {now}"]
+
+
+def _everywhere(found: Iterable[tuple[LockedPlatform, list[str]]]) -> list[str]:
+    """Return each reason once, with the platforms it is about unless it is about all of them."""
+    places: dict[str, list[str]] = {}
+    count = 0
+    for platform, reasons in found:
+        count += 1
+        for reason in reasons:
+            places.setdefault(reason, []).append(platform.name)
+    return [reason if len(names) == count else f"{reason} ({', '.join(names)})" for reason, names in places.items()]
