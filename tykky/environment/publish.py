@@ -110,9 +110,11 @@ def publish(directory: EnvironmentDirectory, generation: Generation) -> None:
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
+        before = _launchers(directory)
         _link_programs(directory, generation)
         _switch(directory, target)
-        _unlink_programs(directory, generation)
+        for name in before - set(generation.record.programs):
+            (directory.path / "bin" / name).unlink()
     except OSError as error:
         raise _cannot_write(directory.path, error) from None
 
@@ -152,13 +154,20 @@ def _link_programs(directory: EnvironmentDirectory, generation: Generation) -> N
         staged.replace(path)
 
 
-def _unlink_programs(directory: EnvironmentDirectory, generation: Generation) -> None:
-    """Remove the launchers of programs that are gone, and nothing that is not a launcher."""
-    keep = set(generation.record.programs)
-    launcher = (directory.private / "launcher").read_bytes()
-    for path in (directory.path / "bin").iterdir():
-        if path.name not in keep and stat.S_ISREG(path.lstat().st_mode) and path.read_bytes() == launcher:
-            path.unlink()
+def _launchers(directory: EnvironmentDirectory) -> set[str]:
+    """Return the names in P/bin that are launchers: what a user put there is not ours to remove."""
+    launcher = directory.private / "launcher"
+    names = directory.path / "bin"
+    if not launcher.exists() or not names.is_dir():
+        return set()
+    content, inode = launcher.read_bytes(), launcher.stat().st_ino
+    found = set()
+    for path in names.iterdir():
+        info = path.lstat()
+        same = info.st_ino == inode or (info.st_size == len(content) and path.read_bytes() == content)
+        if stat.S_ISREG(info.st_mode) and same:
+            found.add(path.name)
+    return found
 
 
 def _switch(directory: EnvironmentDirectory, target: Path) -> None:
