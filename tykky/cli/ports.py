@@ -69,7 +69,7 @@ def resolver_ports(spec: Spec, access: Access, reporter: Reporter) -> Ports:
         return with_provides(tuple(packages), access, reporter)
 
     def virtual_packages(platform: str, overrides: dict[str, str]) -> tuple[str, ...]:
-        from tykky.resolve.conda.rattler import default_virtual_packages
+        from tykky.resolve.conda.virtual import default_virtual_packages
 
         return default_virtual_packages(platform, overrides)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tykky.digests import file_sha256
+from tykky.digests import file_sha256, source_fingerprint
 from tykky.lock.model import Lock, Package
 
 
@@ -26,7 +26,5 @@ def _drift(package: Package, path: Path) -> str | None:
     if not path.exists():
         return f"{package.path} ({package.name}) is gone"
     if package.source == "directory":
-        from tykky.resolve.pypi.sources import source_tree_fingerprint
-
-        return None if source_tree_fingerprint(path) == package.tree else f"{package.path} ({package.name}) has changed"
+        return None if source_fingerprint(path) == package.tree else f"{package.path} ({package.name}) has changed"
     return None if file_sha256(path) == package.sha256 else f"{package.path} ({package.name}) has changed"
