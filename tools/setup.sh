@@ -170,8 +170,9 @@ install_pins() {
     quiet='--quiet --disable-pip-version-check --no-input --no-cache-dir'
     UV_CACHE_DIR=${UV_CACHE_DIR:-$(pwd)/.cache/uv}
     export UV_CACHE_DIR
+    sed -n '/^uv==/,/[^\\]$/p' "$pins" >"$venv/uv-pin.txt"
     # shellcheck disable=SC2086 # a list of options
-    "$venv/bin/python" -m pip install $quiet --constraint "$pins" uv
+    "$venv/bin/python" -m pip install $quiet --require-hashes --requirement "$venv/uv-pin.txt"
     if ! VIRTUAL_ENV=$(pwd)/$venv "$venv/bin/uv" pip sync --quiet --system-certs --require-hashes "$pins"; then
         say 'uv could not; trying pip'
         # shellcheck disable=SC2086
