@@ -201,3 +201,12 @@ class Commands:
         if self.log is not None and text:
             with self.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
+
+
+def full_disk_hint(output: str) -> str | None:
+    """Return what to do if a tool's output says that a disk or quota is full, else None."""
+    if "No space left on device" in output or "os error 28" in output:
+        return "a disk is full: free some space, or set TMPDIR (and TYKKY_CACHE) to where there is more"
+    if "Disk quota exceeded" in output or "os error 122" in output:
+        return "a quota is used up (space or files): set TMPDIR (and TYKKY_CACHE) to where there is more"
+    return None

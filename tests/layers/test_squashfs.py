@@ -17,9 +17,7 @@ from tykky.process import Commands
 
 def pack(tree: Path, image: Path, processors: int = 2, whiteouts: tuple[str, ...] = ()) -> str:
     version = squashfs.mksquashfs(Commands())
-    argv = squashfs.pack_argv(
-        version.program, tree, image, level=3, processors=processors, whiteouts=whiteouts
-    )
+    argv = squashfs.pack_argv(version.program, tree, image, level=3, processors=processors, whiteouts=whiteouts)
     squashfs.pack(argv, Commands(), image, lambda percent: None)
     return file_sha256(image)
 
@@ -163,4 +161,6 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
         squashfs.pack(argv, Commands(), tmp_path / "x.sqfs", lambda percent: None)
     assert str(caught.value) == "x.sqfs could not be written: sh failed with exit status 1"
-    assert caught.value.hint == "free some space or choose another directory with TMPDIR"
+    assert caught.value.hint == (
+        "a disk is full: free some space, or set TMPDIR (and TYKKY_CACHE) to where there is more"
+    )

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from tykky import __version__
 from tykky.digests import document_key
@@ -29,6 +32,7 @@ from tykky.layers.staged import finish
 from tykky.layers.workshop import Workshop
 from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock
+from tykky.process import full_disk_hint
 from tykky.progress import Reporter
 from tykky.runtime.interpreter import Interpreter
 from tykky.spec.model import Spec
@@ -188,7 +192,7 @@ def carry_out(
     with opened(plan.prefix) as directory:
         if plan.missing:
             parent = scratch_parent(scratch_directory, reporter.warn)
-            with scratch(parent, keep=keep, say=reporter.warn) as private:
+            with disk_errors(parent), scratch(parent, keep=keep, say=reporter.warn) as private:
                 _build_missing(plan, directory, workshop(private))
         manifests = [directory.store.manifest(step.layer.key) for step in plan.steps]
         record = _record(plan, manifests)
@@ -206,6 +210,18 @@ def carry_out(
         }
         publish(directory, Generation(record, files, launcher))
     return Built(record, plan.prefix, changed=True)
+
+
+@contextlib.contextmanager
+def disk_errors(scratch_directory: Path) -> Iterator[None]:
+    """Turn what the file system refuses during a build into a `BuildError` that says where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else os.fspath(scratch_directory)
+        said = error.strerror or str(error)
+        hint = full_disk_hint(said) or f"scratch directories are made in {scratch_directory}; set TMPDIR to choose"
+        raise BuildError(f"{where}: {said[:1].lower()}{said[1:]}", hint=hint) from None
 
 
 def _build_missing(plan: Plan, directory: EnvironmentDirectory, workshop: Workshop) -> None:
@@ -254,8 +270,6 @@ def _record(plan: Plan, manifests: list[Manifest]) -> GenerationRecord:
 
 
 def _identified(record: GenerationRecord, identity: str) -> GenerationRecord:
-    import msgspec
-
     return msgspec.structs.replace(record, identity=identity)
 
 

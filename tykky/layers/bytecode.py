@@ -12,7 +12,7 @@ from pathlib import Path
 from tykky.errors import BuildError
 from tykky.layers.tree import Entry
 from tykky.layers.workshop import Workshop
-from tykky.process import CommandFailed
+from tykky.process import CommandFailed, full_disk_hint
 
 _WORKER = Path(__file__).with_name("compile_worker.py")
 _COMPILED = re.compile(r"^lib(64)?/python\d+\.\d+/.*\.py$")
@@ -76,4 +76,5 @@ def compile_tree(
                 stdin=request,
             )
         except CommandFailed as error:
-            raise BuildError(f"byte-compiling failed: {error.reason}", output=error.output) from None
+            hint = full_disk_hint(error.finished.stdout)
+            raise BuildError(f"byte-compiling failed: {error.reason}", hint=hint, output=error.output) from None

@@ -20,7 +20,7 @@ from tykky.layers.staged import Staged
 from tykky.layers.tree import make_scripts_relocatable, replace_file, true_record
 from tykky.lock.model import Package
 from tykky.layers.workshop import Workshop
-from tykky.process import CommandFailed
+from tykky.process import CommandFailed, full_disk_hint
 from tykky.store.images import PackagePaths
 
 # Files uv writes that tell of this host or this moment. REQUESTED says who asked for a package, which a
@@ -106,6 +106,9 @@ def _translate(error: CommandFailed, access: Access) -> ArtifactError | FetchErr
             hint="the index or a mirror serves another file under this name; "
             "if that is meant, run 'tykky lock --upgrade'",
         )
+    full = full_disk_hint(text)
+    if full is not None:
+        return BuildError("installing PyPI packages failed: no space left", hint=full, output=error.output)
     urls = re.findall(r"https?://[^\s`'\")]+", text)
     if access.offline:
         return FetchError(

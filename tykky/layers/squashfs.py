@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.errors import BuildError, ToolError
-from tykky.process import CommandFailed, Commands, which
+from tykky.process import CommandFailed, Commands, full_disk_hint, which
 
 BLOCK_SIZE = 128 * 1024  # bytes; 1 MiB blocks save 4 % and cost imports 10 % (docs/explanation/measurements.md)
 INSTALL_HINT = "install squashfs-tools (Debian and EL: squashfs-tools, conda: squashfs-tools); see 'tykky doctor'"
@@ -112,13 +112,9 @@ def pack(argv: Sequence[str], commands: Commands, image: Path, on_percent: Calla
     try:
         commands.stream(argv, watch, hint=INSTALL_HINT)
     except CommandFailed as error:
-        hint = "free some space or choose another directory with TMPDIR" if _disk_full(error) else None
+        hint = full_disk_hint(error.finished.stdout)
         raise BuildError(f"{image.name} could not be written: {error.reason}", hint=hint, output=error.output) from None
     return check_superblock(image)
-
-
-def _disk_full(error: CommandFailed) -> bool:
-    return "No space left on device" in error.finished.stdout
 
 
 def check_superblock(image: Path) -> int:

@@ -1,0 +1,259 @@
+"""The marks of the main job: ratios against a baseline measured in the same run.
+
+    python -m benchmarks.marks [--write FILE] [--quick]
+
+Every line is one mark: what was measured, the baseline it is measured against, the limit, and whether it is met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.clock import PeakDisk, disk_usage, median, paired, seconds
+
+SCIENTIFIC = "numpy scipy pandas scikit-learn matplotlib dask distributed jupyterlab xarray sympy networkx".split()
+TOOLS = Path(sysconfig.get_path("scripts"))
+MEGA = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One measured line. `value` and `limit` are in `unit`; `detail` says what they are made of."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    detail: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is within the limit."""
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where a run works: a private directory with its own HOME and caches."""
+
+    root: Path
+    environ: dict[str, str]
+
+    @property
+    def spec(self) -> Path:
+        """The directory of the scientific environment's spec."""
+        return self.root / "scientific"
+
+    @property
+    def environment(self) -> Path:
+        """The environment directory that is built."""
+        return self.root / "env"
+
+    def tykky(self, *words: str | Path) -> list[str]:
+        """Return a command line of this checkout's tykky."""
+        return [str(TOOLS / "tykky"), *map(str, words)]
+
+
+def make_bench(root: Path) -> Bench:
+    """Return a bench in `root`: nothing of the caller's settings or caches is used."""
+    keep = ("PATH", "LANG", "SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+    environ = {name: os.environ[name] for name in keep if name in os.environ}
+    for name in ("home", "tmp", "cache", "scientific"):
+        (root / name).mkdir()
+    environ |= {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp"), "TYKKY_CACHE": str(root / "cache")}
+    requirements = ", ".join(f'"{name}"' for name in SCIENTIFIC)
+    minor = ".".join(map(str, sys.version_info[:2]))
+    (root / "scientific" / "tykky.toml").write_text(
+        f'[environment]\nname = "scientific"\n\n[pypi]\npython = "{minor}"\ndependencies = [{requirements}]\n'
+    )
+    return Bench(root, environ)
+
+
+def start(bench: Bench) -> Iterator[Mark]:
+    """`tykky --version`."""
+    took = median(bench.tykky("--version"), bench.environ, 15)
+    yield Mark("tykky --version", took * 1000, 100, "ms", "whole process, median of 15")
+
+
+def lock(bench: Bench) -> Iterator[Mark]:
+    """Lock with warm caches against `uv pip compile` alone, for the quickstart."""
+    work = bench.root / "quickstart"
+    shutil.copytree(Path(__file__).parent.parent / "examples" / "quickstart", work)
+    (work / "tykky.lock").unlink(missing_ok=True)
+    spec = work / "tykky.toml"
+    text = spec.read_text()
+    import tomllib
+
+    requirements = tomllib.loads(text)["pypi"]["dependencies"]
+    platforms = tomllib.loads(text)["environment"].get("platforms", ["linux-64"])
+    (work / "requirements.in").write_text("\n".join(requirements))
+    resolve = bench.tykky("lock", "-f", spec, "--upgrade", "-q")
+    by_hand = [str(TOOLS / "uv"), "pip", "compile", "--no-config", "--no-python-downloads", "--generate-hashes"]
+    by_hand += ["--cache-dir", str(bench.root / "cache" / "uv"), str(work / "requirements.in")]
+    mine, uv = paired(resolve, by_hand, bench.environ, 7)
+    limit = 1.5 * uv * len(platforms) + 0.5
+    yield Mark(
+        "lock of the quickstart",
+        mine,
+        limit,
+        "s",
+        f"{len(platforms)} platform(s); uv pip compile alone {uv:.2f} s each; limit 1.5 x + 0.5 s",
+    )
+
+
+def build(bench: Bench) -> Iterator[Mark]:
+    """A fresh build with warm caches against the same by hand; its disk, inodes, and a build with nothing to do."""
+    spec = bench.spec / "tykky.toml"
+    seconds(bench.tykky("lock", "-f", spec), bench.environ)
+    make = bench.tykky("build", "-f", spec, "--prefix", bench.environment)
+    seconds(make, bench.environ)  # warms the caches
+    shutil.rmtree(bench.environment)
+    by_hand = _by_hand(bench)
+    with PeakDisk(bench.root / "tmp", bench.environment.parent / "none", interval=0.5) as watch:
+        took = seconds(make, bench.environ)
+    image = sum(p.stat().st_size for p in (bench.environment / ".tykky" / "layers").glob("*.sqfs"))
+    tree = by_hand["tree"]
+    yield Mark(
+        "fresh build of 11 scientific packages",
+        took,
+        1.2 * by_hand["total"],
+        "s",
+        f"by hand {by_hand['total']:.1f} s: uv pip install {by_hand['install']:.1f}, "
+        f"compileall {by_hand['compile']:.1f}, mksquashfs {by_hand['pack']:.1f}; limit 1.2 x",
+    )
+    peak = watch.peak + image
+    yield Mark("peak temporary disk", peak / MEGA, 1.1 * (tree + image) / MEGA, "MB", "limit 1.1 x (tree + image)")
+    inodes = len({p.lstat().st_ino for p in (bench.environment, *bench.environment.rglob("*"))})
+    yield Mark("inodes of the environment directory", inodes, 24, "", f"image {image / MEGA:.0f} MB")
+    nothing = median(make, bench.environ, 7)
+    yield Mark("build with nothing to do", nothing, 0.5, "s", "median of 7")
+
+
+def _by_hand(bench: Bench) -> dict[str, float]:
+    """Do by hand what a build does: install, byte-compile, pack. Return seconds, and the tree's bytes."""
+    import tomllib
+
+    packages = tomllib.loads((bench.spec / "tykky.lock").read_text())["package"]
+    work = bench.root / "tmp" / "by-hand"
+    work.mkdir()
+    (work / "requirements.txt").write_text("\n".join(f"{p['name']}=={p['version']}" for p in packages))
+    venv = work / "venv"
+    uv = [str(TOOLS / "uv"), "--no-config", "--cache-dir", str(bench.root / "cache" / "uv")]
+    seconds([*uv, "venv", "-q", "--python", _interpreter(bench), str(venv)], bench.environ)
+    install = [*uv, "pip", "install", "-q", "--no-deps", "--python", str(venv / "bin" / "python")]
+    install += ["-r", str(work / "requirements.txt")]
+    found = {"install": seconds(install, bench.environ)}
+    jobs = str(len(os.sched_getaffinity(0)))
+    compile_all = [str(venv / "bin" / "python"), "-m", "compileall", "-q", "-j", jobs]
+    compile_all += ["--invalidation-mode", "unchecked-hash", str(venv / "lib")]
+    # compileall ends with 1 where a package ships a template that is no Python
+    found["compile"] = seconds(["sh", "-c", '"$@" >/dev/null; true', "sh", *compile_all], bench.environ)
+    pack = ["mksquashfs", str(venv), str(work / "x.sqfs"), "-comp", "zstd", "-Xcompression-level", "3", "-quiet"]
+    found["pack"] = seconds([*pack, "-no-progress", "-no-recovery"], bench.environ)
+    found["total"] = sum(found.values())
+    found["tree"] = disk_usage(venv)
+    shutil.rmtree(work)
+    return found
+
+
+def _interpreter(bench: Bench) -> str:
+    """Return the host interpreter that the built environment uses."""
+    python = bench.environment.parent / "interpreter"
+    question = "import sys; print(sys._base_executable)"
+    minor = ".".join(map(str, sys.version_info[:2]))
+    found = subprocess.run(
+        [f"python{minor}", "-c", question], env=bench.environ, capture_output=True, text=True, check=True
+    )
+    del python
+    return found.stdout.strip()
+
+
+def launch(bench: Bench) -> Iterator[Mark]:
+    """Starting `python -c pass` in every backend, against the bare interpreter and a bare `apptainer exec`."""
+    program = str(bench.environment / "bin" / "python")
+    bare = _interpreter(bench)
+    environ = {**bench.environ, "TYKKY_BACKEND": "namespace"}
+    mine, base = paired([program, "-c", "pass"], [bare, "-I", "-c", "pass"], environ, 40)
+    yield Mark(
+        "launch, namespace",
+        (mine - base) * 1000,
+        35,
+        "ms more",
+        f"{mine * 1000:.1f} ms, bare interpreter {base * 1000:.1f} ms",
+    )
+    apptainer = shutil.which("apptainer", path=bench.environ["PATH"])
+    if apptainer is None:
+        print("launch, apptainer: skipped, no apptainer on PATH", file=sys.stderr)
+        return
+    yield from _launch_apptainer(bench, program, apptainer)
+
+
+def _launch_apptainer(bench: Bench, program: str, apptainer: str) -> Iterator[Mark]:
+    private = bench.environment / ".tykky"
+    argv = [apptainer, "--silent", "exec"]
+    for image in sorted((private / "layers").glob("*.sqfs")):
+        argv += ["--overlay", f"{image}:ro"]
+    for top in sorted(Path("/").iterdir()):
+        if top.is_dir() and not top.is_symlink() and top.name not in ("proc", "sys", "dev", "lost+found"):
+            argv += ["-B", str(top)]
+    argv += [str(private / "host.sqfs"), "/tykky/scientific/bin/python", "-c", "pass"]
+    environ = {**bench.environ, "TYKKY_BACKEND": "apptainer"}
+    mine, base = paired([program, "-c", "pass"], argv, environ, 20)
+    yield Mark(
+        "launch, apptainer",
+        (mine - base) * 1000,
+        20,
+        "ms more",
+        f"{mine * 1000:.0f} ms, bare apptainer exec with the same overlays {base * 1000:.0f} ms",
+    )
+
+
+def table(marks: list[Mark]) -> str:
+    """Return the marks as a Markdown table."""
+    rows = ["| mark | measured | limit | | made of |", "|---|---|---|---|---|"]
+    for mark in marks:
+        verdict = "met" if mark.met else "**missed**"
+        rows.append(
+            f"| {mark.name} | {mark.value:.4g} {mark.unit} | {mark.limit:.4g} {mark.unit} | {verdict} | {mark.detail} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure, print the table, and write it where asked. The exit status says nothing of the marks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, help="write the table as a page of the docs")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tykky-bench-") as name:
+        bench = make_bench(Path(name))
+        marks = []
+        for measure in (start, lock, build, launch):
+            for mark in measure(bench):
+                marks.append(mark)
+                print(f"{mark.name}: {mark.value:.4g} {mark.unit} (limit {mark.limit:.4g})", file=sys.stderr)
+    text = table(marks)
+    print(text)
+    if options.write is not None:
+        options.write.write_text(_page(text))
+
+
+def _page(text: str) -> str:
+    return (
+        "# Marks\n\n"
+        "Written by `make bench`; ratios come from one run, on one machine. "
+        f"Last run: {os.cpu_count()} cores, Linux {platform.release()}.\n\n{text}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
