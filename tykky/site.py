@@ -88,7 +88,7 @@ class Site:
     """The merged settings. `origins` has, per dotted key that is set, the file that set it (for `tykky doctor`)."""
 
     settings: Settings = field(default_factory=Settings)
-    origins: Mapping[str, Path] = MappingProxyType({})
+    origins: Mapping[str, Path] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
 
     @property
@@ -148,13 +148,21 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
 
 
 def _files(environ: Mapping[str, str], system: Path) -> Iterator[Path]:
-    if system.exists():
+    if _is_there(system):
         yield system
     if named := environ.get("TYKKY_SITE"):
         yield Path(named)
     user = _user_directory(environ, "XDG_CONFIG_HOME", ".config")
-    if user is not None and (path := user / "tykky" / "site.toml").exists():
+    if user is not None and _is_there(path := user / "tykky" / "site.toml"):
         yield path
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is a file to read; one that cannot be looked at is: reading it will say why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _user_directory(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:

@@ -110,7 +110,8 @@ def _pypi(package: Package) -> Iterator[Finding]:
             yield Finding((), f"{package.name} comes from a directory and has no fingerprint (tree)")
     elif package.sha256 is None:
         yield Finding((), f"{package.name} has no sha256")
-    if package.source == "wheel" and not _place(package).endswith(".whl"):
+    place = _place(package)
+    if package.source == "wheel" and place and not place.endswith(".whl"):
         yield Finding((), f"{package.name} is a wheel by its source, but not by its file name")
     subdirectory = package.subdirectory
     if subdirectory is not None and (subdirectory.startswith("/") or ".." in subdirectory.split("/")):

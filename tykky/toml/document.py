@@ -29,11 +29,7 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            key = (
-                part
-                if _BARE_KEY.fullmatch(part)
-                else '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
-            )
+            key = part if _BARE_KEY.fullmatch(part) else '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
             text += f".{key}" if text else key
     return text
 

@@ -100,9 +100,7 @@ class _Check:
         elif isinstance(kind, inspect.IntType) and isinstance(value, int):
             yield from _number(value, kind, path)
 
-    def _struct(
-        self, value: dict[str, object], kind: inspect.StructType, path: KeyPath
-    ) -> Iterator[Mismatch]:
+    def _struct(self, value: dict[str, object], kind: inspect.StructType, path: KeyPath) -> Iterator[Mismatch]:
         fields = {field.encode_name: field for field in kind.fields}
         if kind.cls.__struct_config__.forbid_unknown_fields:
             for key in value:
