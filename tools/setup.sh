@@ -41,6 +41,7 @@ missing_packages() {
     fi
     have git || echo 'git git git requirements of the kind git+https'
     has_certificates || echo 'ca-certificates ca-certificates ca-certificates the certificates that https needs'
+    venv_works || can_make_venvs "$(find_python)" || echo "$(venv_package) python3.11 python Python 3.11 with its module venv"
 }
 
 # Without a compiler the tests' channel holds a stand-in for a native program; what runs it is skipped.
@@ -60,7 +61,7 @@ apt_install() {
 explain_missing() {
     {
         echo 'setup: this machine lacks'
-        printf '%s\n' "$1" | while read -r debian el conda why; do
+        printf '%s\n' "$1" | while read -r debian _ _ why; do
             printf '    %-16s %s\n' "$debian" "$why"
         done
         echo 'Ask an administrator for them, or use an environment that has them:'
@@ -76,9 +77,9 @@ explain_missing() {
 system_packages() {
     missing=$(missing_packages)
     if can_apt; then
-        names=$(printf '%s\n%s\n' "$missing" | cut -d' ' -f1; wanted_packages)
-        # shellcheck disable=SC2086 # lists of names
-        [ -z "$(echo $names)" ] || apt_install $names
+        names=$({ printf '%s\n' "$missing" | cut -d' ' -f1; wanted_packages; } | xargs)
+        # shellcheck disable=SC2086 # a list of names
+        [ -z "$names" ] || apt_install $names
         missing=$(missing_packages)
     fi
     [ -z "$missing" ] || explain_missing "$missing"
@@ -101,20 +102,25 @@ fuse_device() {
 
 # --- the interpreter -------------------------------------------------------------------------------------------
 
-is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
-can_make_venvs() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
+# They ask for an answer: the exit status of something that is no Python may be 0 as well.
+is_new_enough() { [ "$("$1" -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)" = True ]; }
+can_make_venvs() { [ "$("$1" -c 'import ensurepip, venv; print(True)' 2>/dev/null)" = True ]; }
+
+check_chosen_python() {
+    [ -n "${PYTHON:-}" ] || return 0
+    have "$PYTHON" || fail "PYTHON=$PYTHON is no program"
+    is_new_enough "$PYTHON" || fail "PYTHON=$PYTHON is older than 3.11, or no Python that starts"
+}
 
 # The host's own python3 where it will do, else the newest that will: of two equal ones, the one with ensurepip.
 find_python() {
     if [ -n "${PYTHON:-}" ]; then
-        have "$PYTHON" || fail "PYTHON=$PYTHON is no program"
-        is_new_enough "$PYTHON" || fail "PYTHON=$PYTHON is older than 3.11, or does not start"
         command -v "$PYTHON"
         return
     fi
     usable=
     for name in python3 python3.15 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
-        have "$name" && is_new_enough "$name" || continue
+        if ! have "$name" || ! is_new_enough "$name"; then continue; fi
         if can_make_venvs "$name"; then
             command -v "$name"
             return
@@ -125,15 +131,16 @@ find_python() {
 }
 
 # Debian keeps ensurepip in a package of its own.
+venv_package() {
+    found=$(find_python)
+    version=$([ -z "$found" ] || "$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    printf 'python%s-venv' "${version:-3}"
+}
+
 python_with_venv() {
     found=$(find_python)
-    if [ -n "$found" ] && can_make_venvs "$found"; then
-        printf '%s' "$found"
-        return
-    fi
-    if can_apt; then
-        version=$([ -z "$found" ] || "$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-        apt_install "python${version:-3}-venv" >&2
+    if can_apt && ! can_make_venvs "$found"; then
+        apt_install "$(venv_package)" >&2
         found=$(find_python)
     fi
     [ -n "$found" ] || fail 'no Python 3.11 or newer on PATH: install one, load a module that has it, or say make PYTHON=/path/to/python3'
@@ -192,6 +199,7 @@ python_packages() {
     say "ready: $("$venv/bin/tykky" --version) with $("$venv/bin/python" --version)"
 }
 
+check_chosen_python
 case ${1:-all} in
     all)
         system_packages
