@@ -67,9 +67,10 @@ class Archives:
         `on_bytes` hears how many more bytes have come. Raises `FetchError` if one cannot be had, `ArtifactError` if
         one is not what the lock says; then it is removed.
         """
-        return asyncio.run(self._fetch_all(packages, on_bytes))
+        return asyncio.run(self.fetch_all(packages, on_bytes))
 
-    async def _fetch_all(self, packages: Sequence[Package], on_bytes: Callable[[int], object]) -> dict[str, Path]:
+    async def fetch_all(self, packages: Sequence[Package], on_bytes: Callable[[int], object]) -> dict[str, Path]:
+        """Do the work of `fetch`, for a caller that is in an event loop already."""
         asking = client(timeout=None)
         turn = asyncio.Semaphore(_AT_ONCE)
 
