@@ -1,0 +1,66 @@
+"""Run programs with a stack shown at its prefix, while an environment is being built.
+
+The same shell text as a launch, without an environment directory: no path identity, no activation, one way only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from tykky.errors import RuntimeUnavailable
+from tykky.process import Commands
+from tykky.runtime.model import BACKENDS, EXIT_NO_BACKEND, Stack
+from tykky.runtime.render import render_inside
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Makes command lines that run inside.
+
+    `scratch` is a private directory on this node; it must live as long as the commands. `backends` are tried in
+    order and `programs` maps `apptainer`, `squashfuse_ll` and `unshare` to a site's own paths.
+    """
+
+    scratch: Path
+    backends: tuple[str, ...] = BACKENDS
+    programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def argv(self, stack: Stack, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs `argv` with `stack` shown at its prefix and the host all around.
+
+        Without images, `stack.tree` is shown read-write. With images, it is on top of them, and nothing can be
+        written. A relative program path is looked up in the working directory, which stays what it is. The exit
+        status is the program's; see `tykky.runtime.model` for the launch's own.
+        """
+        if not argv:
+            raise ValueError("no program to run")
+        if any(not image.startswith("/") for image in stack.images):
+            raise ValueError("while building, images have absolute paths")
+        root = self.scratch / "root"
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = render_inside(stack, str(root), self.backends, self.programs).encode("utf-8", "surrogateescape")
+        # A file, so that logs of command lines stay readable. Its name is its content: safe for several at once.
+        script = self.scratch / f"inside-{hashlib.sha256(text).hexdigest()[:16]}.sh"
+        script.write_bytes(text)
+        return ["/bin/sh", str(script), *argv]
+
+    def require(self) -> None:
+        """Try it with an empty tree. Raises `RuntimeUnavailable`, naming what is missing, if no backend works here."""
+        tree = self.scratch / "empty"
+        tree.mkdir(mode=0o700, parents=True, exist_ok=True)
+        argv = self.argv(Stack("/tykky/probe", tree=tree), ["/bin/sh", "-c", "test -d /tykky/probe"])
+        done = Commands().run(argv, check=False)
+        if done.status == 0:
+            return
+        reason = "no backend works on this host"
+        if done.status != EXIT_NO_BACKEND:
+            reason = "the backend that was found cannot show a directory"
+        raise RuntimeUnavailable(
+            reason,
+            hint="run 'tykky doctor': it says what is missing and how to get it",
+            output=done.stderr.strip() or None,
+        )

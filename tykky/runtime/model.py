@@ -1,0 +1,76 @@
+"""What a launch needs to know, as frozen values: the stack to show, and how its programs start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+FORMAT = 1  # of launch.sh; the launcher refuses one that is newer than it knows
+
+# What the launcher itself answers, before a program of the environment runs. Everything else is the program's
+# own exit status. 126 and 127 keep their usual meaning (cannot be executed, not found).
+EXIT_CANNOT_NEST = 121  # inside another environment, and this host cannot mount again there
+EXIT_DAMAGED = 122  # the environment directory lacks an image or its launch.sh
+EXIT_MOUNT_FAILED = 123  # a backend was chosen and then could not mount
+EXIT_NO_BACKEND = 125  # no backend works on this host
+
+BACKENDS = ("namespace", "apptainer")
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._+-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What is shown at `prefix`.
+
+    `images` are paths of images, bottom first: absolute, or relative to the environment directory. In each, the
+    tree lies below the prefix (docs/decisions/0002-image-layout.md). `tree` is a host directory that is shown at
+    the prefix itself, for builds: read-only on top of the images, or read-write if there are none.
+    """
+
+    prefix: str
+    images: tuple[str, ...] = ()
+    tree: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.fullmatch(self.prefix) or self.prefix.count("/") < 2:
+            raise ValueError(f"not a prefix: {self.prefix!r}")
+        if any("\0" in image or not image for image in self.images):
+            raise ValueError("an image needs a path")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that `launch.sh` of one generation holds.
+
+    `activation` is the patch that the packages' activate scripts make: a value, or None to unset the variable.
+    `environ` is the spec's own and is applied last. PATH gets `P/bin` and then `path_prepend` in front; a PATH in
+    `activation` does not count (it would replace the user's), one in `environ` stands in for the user's.
+    `backends` are tried in this order; `programs` maps `apptainer`, `squashfuse_ll` or `unshare` to the site's
+    path of it. With `user_site` false, `~/.local`, PYTHONPATH and PYTHONHOME do not count.
+    """
+
+    stack: Stack
+    name: str
+    activation: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    path_prepend: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    backends: tuple[str, ...] = BACKENDS
+    programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    user_site: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.stack.images or self.stack.tree is not None:
+            raise ValueError("a published environment consists of images")
+        for name in (*self.activation, *self.environ):
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError(f"a shell cannot set the variable {name!r}")
+        for text in (*self.activation.values(), *self.environ.values(), *self.path_prepend):
+            if text is not None and "\0" in text:
+                raise ValueError("a value cannot hold a null byte")
+        if not self.backends or not set(self.backends) <= set(BACKENDS):
+            raise ValueError(f"backends are {', '.join(BACKENDS)}: {self.backends!r}")
