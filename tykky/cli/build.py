@@ -80,7 +80,7 @@ def command(
                 scratch=scratch,
             )
 
-        publisher = build_publisher(site, logging)
+        publisher = build_publisher(site)
         built = carry_out(plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep)
     _report(plan, built, time.monotonic() - started, as_json=as_json, quiet=quiet)
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.access import Access
+from tykky.environment.build import Publisher
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.layers.workshop import Inside
 from tykky.lock.model import Package
 from tykky.process import Commands, which
 from tykky.progress import Reporter
 from tykky.resolve.ports import CondaResolver, PypiResolver
 from tykky.resolve.solve import Ports
+from tykky.runtime import inside as runtime_inside
 from tykky.runtime.interpreter import find_interpreter
+from tykky.runtime.model import Launch, Stack
+from tykky.runtime.render import render_launch, render_launcher
 from tykky.site import Site, cache_directory, load_site
 from tykky.spec.model import Spec
 
@@ -81,3 +88,45 @@ def resolver_ports(spec: Spec, access: Access, reporter: Reporter) -> Ports:
         interpreter=lambda wanted: find_interpreter(wanted, commands),
         reporter=reporter,
     )
+
+
+def site_programs(site: Site) -> dict[str, str]:
+    """Return the site's own paths of the programs that a launch runs."""
+    named = {"apptainer": site.program("apptainer"), "squashfuse_ll": site.program("squashfuse")}
+    return {name: os.fspath(path) for name, path in named.items() if path is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """Runs a build's programs by the same text that launches use."""
+
+    inside: runtime_inside.Inside
+
+    def argv(self, prefix: str, images: Sequence[Path], tree: Path | None, command: Sequence[str]) -> list[str]:
+        stack = Stack(prefix, tuple(os.fspath(image) for image in images), tree)
+        return self.inside.argv(stack, command)
+
+
+def open_inside(site: Site, scratch: Path) -> Inside:
+    """Return what runs programs inside while building."""
+    return _Inside(runtime_inside.Inside(scratch / "inside", site.backends, site_programs(site)))
+
+
+def build_publisher(site: Site) -> Publisher:
+    """Return the writer of the texts and mount points of a generation."""
+
+    def launch(spec: Spec, record: GenerationRecord, activation: dict[str, str]) -> bytes:
+        value = Launch(
+            stack=Stack(record.prefix, tuple(layer.image for layer in record.layers)),
+            name=record.name,
+            activation=activation,
+            environ=spec.runtime.environ,
+            backends=site.backends,
+            programs=site_programs(site),
+        )
+        return render_launch(value).encode("utf-8", "surrogateescape")
+
+    def mount_points(directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
+        pass
+
+    return Publisher(lambda: render_launcher().encode(), launch, mount_points)

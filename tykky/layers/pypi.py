@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import tomli_w
@@ -18,8 +18,8 @@ from tykky.errors import ArtifactError, BuildError, FetchError
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.staged import Staged
 from tykky.layers.tree import make_scripts_relocatable, replace_file, true_record
-from tykky.lock.model import Package
 from tykky.layers.workshop import Workshop
+from tykky.lock.model import Package
 from tykky.process import CommandFailed, full_disk_hint
 from tykky.store.images import PackagePaths
 
@@ -31,6 +31,10 @@ _MISMATCH = re.compile(
     r"Expected:\s*(?:sha256:)?(?P<expected>[0-9a-f]{64}).*?Computed:\s*(?:sha256:)?(?P<actual>[0-9a-f]{64})",
     re.S,
 )
+
+
+# Turns a command line into one that runs where the lower layers are visible at the prefix.
+Enter = Callable[[Sequence[str]], list[str]]
 
 
 def make_venv(root: Path, interpreter: Path, minor: str) -> None:
@@ -66,16 +70,14 @@ def pylock(packages: Sequence[Package], wheels: Mapping[str, Path], access: Acce
     return tomli_w.dumps({"lock-version": "1.0", "created-by": "tykky", "packages": entries}).encode()
 
 
-def install(
-    request: Path, root: Path, target: Sequence[str], run_inside: Sequence[str], count: int, workshop: Workshop
-) -> None:
+def install(request: Path, root: Path, target: Sequence[str], enter: Enter, count: int, workshop: Workshop) -> None:
     """Install what the pylock file `request` names: `count` packages.
 
-    `target` are uv's options that say where to; `run_inside` is the argv prefix that makes the lower layers
-    visible at the prefix (empty where there are none). Raises `ArtifactError`, `FetchError` or `BuildError`.
+    `target` are uv's options that say where to; `enter` makes the lower layers visible at the prefix.
+    Raises `ArtifactError`, `FetchError` or `BuildError`.
     """
     access = workshop.access
-    argv = [*run_inside, os.fspath(workshop.uv), "pip", "install", *target]
+    argv = [os.fspath(workshop.uv), "pip", "install", *target]
     argv += ["--requirements", os.fspath(request)]
     argv += ["--no-deps", "--no-config", "--no-build", "--no-python-downloads", "--break-system-packages"]
     argv += ["--cache-dir", os.fspath(access.cache / "uv"), "--link-mode", link_mode(access.cache, root)]
@@ -84,7 +86,7 @@ def install(
         argv.append("--offline")
     with workshop.reporter.phase("install PyPI packages", total=count, unit="packages") as phase:
         try:
-            workshop.commands.stream(argv, lambda line: phase.advance(1 if line.startswith(" + ") else 0))
+            workshop.commands.stream(enter(argv), lambda line: phase.advance(1 if line.startswith(" + ") else 0))
         except CommandFailed as error:
             raise _translate(error, access) from None
 
@@ -203,30 +205,33 @@ def stage(planned: PlannedLayer, base: Base, below: Sequence[Path], workshop: Wo
     tree.mkdir(parents=True)
     if base.host_interpreter is not None:
         assert base.python is not None
-        interpreter = [base.host_interpreter]
-        make_venv(tree, Path(base.host_interpreter), base.python)
+        interpreter = base.host_interpreter
+        make_venv(tree, Path(interpreter), base.python)
         target = ["--python", os.fspath(tree / "bin" / "python")]
-        run_inside: list[str] = []
+
+        def enter(argv: Sequence[str]) -> list[str]:
+            return list(argv)
     else:
-        run_inside = workshop.inside.argv(prefix, below, None, [])
-        interpreter = [*run_inside, f"{prefix}/bin/python"]
-        target = ["--python", f"{prefix}/bin/python", "--prefix", os.fspath(tree)]
-    wheels = build_wheels(planned, interpreter[-1], run_inside, workshop)
+        interpreter = f"{prefix}/bin/python"
+        target = ["--python", interpreter, "--prefix", os.fspath(tree)]
+
+        def enter(argv: Sequence[str]) -> list[str]:
+            return workshop.inside.argv(prefix, below, None, argv)
+
+    wheels = build_wheels(planned, interpreter, enter, workshop)
     request = workshop.scratch / "pylock.toml"
     request.write_bytes(pylock(planned.packages, wheels, workshop.access))
     if planned.packages:
-        install(request, tree, target, run_inside, len(planned.packages), workshop)
+        install(request, tree, target, enter, len(planned.packages), workshop)
     tidy(tree, prefix)
     return Staged(
         image_root=image_root,
         tree=tree,
         packages=installed_paths(tree, planned.packages),
-        interpreter=tuple(interpreter),
+        interpreter=tuple(enter([interpreter])),
     )
 
 
-def build_wheels(
-    planned: PlannedLayer, interpreter: str, run_inside: Sequence[str], workshop: Workshop
-) -> dict[str, Path]:
+def build_wheels(planned: PlannedLayer, interpreter: str, enter: Enter, workshop: Workshop) -> dict[str, Path]:
     """Return a wheel for every package that is not one already, by name: from the cache, or built now."""
     return {}
