@@ -84,9 +84,9 @@ def make_project(
 ) -> Path:
     """Write a source tree that builds with its own backend, and return `directory`.
 
-    The wheel holds `files` (default: a module with `__version__`) and `<module>_built.json`, which records the
-    config settings, SOURCE_DATE_EPOCH and Python of the build. With `fail` ("metadata" or "wheel") the backend
-    prints two lines and dies at that hook.
+    The wheel holds `files` (default: a module with `__version__`) and `<module>_built.json`, which records the config
+    settings, SOURCE_DATE_EPOCH and Python of the build, and whether it could see `builder` and `pytest`. With `fail`
+    ("metadata" or "wheel") the backend prints two lines and dies at that hook.
     """
     module = name.replace("-", "_").lower()
     sources = files or {f"{module}.py": f'__version__ = "{version}"\n'}
@@ -211,7 +211,7 @@ def _ini(groups: Mapping[str, Mapping[str, str]]) -> bytes:
 
 _BACKEND = '''\
 """A build backend of the standard library alone: copies the files that recipe.json names into a wheel."""
-import base64, hashlib, io, json, os, sys, tarfile, zipfile
+import base64, hashlib, importlib.util, io, json, os, sys, tarfile, zipfile
 
 RECIPE = json.load(open("recipe.json"))
 INFO = "{module}-{version}.dist-info".format(**RECIPE)
@@ -252,7 +252,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         "settings": config_settings or {},
         "epoch": os.environ.get("SOURCE_DATE_EPOCH"),
         "python": sys.version.split()[0],
-        "path": [p for p in sys.path if "site-packages" in p],
+        "sees": [name for name in ("builder", "pytest") if importlib.util.find_spec(name)],
     }
     members = {path: open(path, "rb").read() for path in RECIPE["files"]}
     members[RECIPE["module"] + "_built.json"] = json.dumps(built, sort_keys=True).encode()

@@ -91,12 +91,13 @@ def source_fingerprint(root: Path) -> str:
     `tykky.lock`; also environment directories of Tykky (any directory that holds `.tykky`). Of the modes only the
     owner's execute permission counts, because the others follow the umask of whoever checked it out.
     """
-    entries = sorted(_walk(os.fsencode(root), b"", _is_no_source))
+    entries = sorted(_walk(os.fsencode(root), b"", is_no_source))
     files = [(path, entry) for path, entry in entries if not entry.is_dir(follow_symlinks=False)]
     return _fingerprint(files, permissions=0o100)
 
 
-def _is_no_source(path: bytes, entry: os.DirEntry[bytes]) -> bool:
+def is_no_source(path: bytes, entry: os.DirEntry[bytes]) -> bool:
+    """Say whether a file or directory of a project, at `path` below its top, is left out of `source_fingerprint`."""
     name = path.rpartition(b"/")[2]
     if name in _NO_SOURCE or path in _NO_SOURCE_AT_TOP or name.endswith(_NO_SOURCE_ENDINGS):
         return True

@@ -134,12 +134,22 @@ def _not_fetched(report: UvReport, asked: Asked) -> TykkyError | None:
         return None
     found = match["url"] if match else (m.group() if (m := _URL.search(report.text)) else "an index")
     tried = _RETRIES.search(report.text)
-    times = f" ({int(tried['count']) + 1} tries)" if tried else ""
+    tries = int(tried["count"]) + 1 if tried else 1
     if status is not None:
-        return FetchError(f"{found} answered {status['status']}{times}", hint=_status_hint(status["status"]))
-    text = report.text.lower()
-    why = next((words for sign, words in _WHY if sign in text), report.causes[-1] if report.causes else "no answer")
-    proxy = _proxy(found, asked.environ)
+        return answered(found, status["status"], tries=tries)
+    return not_reached(found, "\n".join((report.text, *report.causes[-1:])), asked.environ, tries=tries)
+
+
+def answered(url: str, status: str, *, tries: int = 1) -> FetchError:
+    """Return the error for a server that answered with a status such as `404 Not Found`. `url` has no credentials."""
+    return FetchError(f"{url} answered {status}{_times(tries)}", hint=_status_hint(status))
+
+
+def not_reached(url: str, said: str, environ: Mapping[str, str] | None, *, tries: int = 1) -> FetchError:
+    """Return the error for a server that gave no answer. `said` is what the failing program knows of the reason."""
+    text = said.lower()
+    why = next((words for sign, words in _WHY if sign in text), said.splitlines()[-1] if said else "no answer")
+    proxy = _proxy(url, environ)
     through = f" through the proxy {proxy}" if proxy else ""
     if "timed out" in text:
         hint = "try again, or allow more time: UV_HTTP_TIMEOUT=120 (seconds)"
@@ -147,7 +157,11 @@ def _not_fetched(report: UvReport, asked: Asked) -> TykkyError | None:
         hint = "name your site's certificates in SSL_CERT_FILE"
     else:
         hint = NETWORK_HINT
-    return FetchError(f"{found} cannot be reached{through}: {why}{times}", hint=hint)
+    return FetchError(f"{url} cannot be reached{through}: {why}{_times(tries)}", hint=hint)
+
+
+def _times(tries: int) -> str:
+    return f" ({tries} tries)" if tries > 1 else ""
 
 
 def _status_hint(status: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from urllib.request import url2pathname
@@ -36,7 +37,7 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None or text.startswith("file:")
 
 
-def expanded(url: str, environ: dict[str, str] | None = None) -> str:
+def expanded(url: str, environ: Mapping[str, str] | None = None) -> str:
     """Return a URL with `${NAME}` replaced from the environment, as pip and uv do it in requirement files.
 
     A variable that is not set stays as it is written.

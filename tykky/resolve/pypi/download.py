@@ -1,0 +1,158 @@
+"""One artifact from its URL into a file, checked. For what uv does not fetch for us: sources that we build.
+
+Credentials come from the URL's variables (`${NAME}`), from the URL itself or from netrc, as with uv; proxies and
+certificates from the usual variables.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import netrc
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import unquote, urlsplit
+
+from tykky.access import Access
+from tykky.digests import file_sha256
+from tykky.errors import ArtifactError, FetchError
+from tykky.resolve.pypi.trouble import answered, not_reached
+from tykky.resolve.pypi.urls import expanded, file_name, file_path, redacted, without_credentials
+
+_CHUNK = 1 << 20
+_RETRIES = 3
+_TIMEOUT = 30.0  # seconds without a byte
+_PASSING = (408, 429, 500, 502, 503, 504)  # worth a second try
+
+
+def fetch_artifact(url: str, sha256: str, access: Access, environ: Mapping[str, str]) -> Path:
+    """Return the file that `url` names, from the cache or downloaded into it; its sha256 is `sha256`.
+
+    Raises `FetchError` if it cannot be had and `ArtifactError` if it is not what the lock says; then no file is kept.
+    """
+    local = file_path(url)
+    if local is not None:
+        if not local.is_file():
+            raise FetchError(f"{local} does not exist", hint="the lock names this file; put it back or lock again")
+        require_sha256(local, sha256)
+        return local
+    kept = access.cache / "artifacts" / sha256[:2] / sha256 / file_name(url)
+    if kept.is_file():
+        require_sha256(kept, sha256, remove=True)
+        return kept
+    if access.offline:
+        raise FetchError(
+            f"{redacted(url)} is not in the cache, and --offline allows no network",
+            hint="run the same command once without --offline; after that the cache answers",
+        )
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=kept.parent, prefix=".part-", delete=False) as file:
+        part = Path(file.name)
+    try:
+        download(access.mirrored(url), part, environ)
+        require_sha256(part, sha256, name=redacted(url))
+        part.replace(kept)
+    finally:
+        part.unlink(missing_ok=True)
+    return kept
+
+
+def require_sha256(path: Path, expected: str, *, name: str | None = None, remove: bool = False) -> None:
+    """Raise `ArtifactError` unless the file's sha256 is `expected`. `remove` deletes a file that is wrong."""
+    actual = file_sha256(path)
+    if actual == expected:
+        return
+    if remove:
+        path.unlink(missing_ok=True)
+    raise ArtifactError(
+        f"{name or path} is not what the lock says: expected sha256 {expected}, got {actual}",
+        hint="if the change is meant, run 'tykky lock --upgrade'; otherwise the index or a mirror gives a wrong file",
+    )
+
+
+def download(url: str, target: Path, environ: Mapping[str, str]) -> None:
+    """Write what `url` gives to `target`. Tries again where that may help. Raises `FetchError`."""
+    retries = int(environ.get("UV_HTTP_RETRIES", _RETRIES))
+    for attempt in range(retries + 1):
+        try:
+            _download(url, target, environ)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code not in _PASSING or attempt == retries:
+                status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
+                raise answered(redacted(url), status, tries=attempt + 1) from None
+        except (OSError, http.client.HTTPException) as error:
+            if attempt == retries:
+                raise not_reached(redacted(url), _why(error), environ, tries=attempt + 1) from None
+        time.sleep(0.5 * 2**attempt)
+
+
+def _download(url: str, target: Path, environ: Mapping[str, str]) -> None:
+    timeout = float(environ.get("UV_HTTP_TIMEOUT", _TIMEOUT))
+    request = _request(expanded(url, environ), environ)
+    with _opener(environ).open(request, timeout=timeout) as answer, target.open("wb") as file:
+        expected = answer.headers.get("Content-Length")
+        while chunk := answer.read(_CHUNK):
+            file.write(chunk)
+        if expected is not None and file.tell() != int(expected):
+            raise http.client.IncompleteRead(b"", int(expected) - file.tell())
+
+
+def _opener(environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
+    # urllib finds the proxies itself, in the process's variables.
+    context = ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE") or None)
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+
+
+def _request(url: str, environ: Mapping[str, str]) -> urllib.request.Request:
+    parts = urlsplit(url)
+    request = urllib.request.Request(without_credentials(url), headers={"User-Agent": "tykky"})  # noqa: S310
+    if (pair := _credentials(parts.username, parts.password, parts.hostname or "", environ)) is not None:
+        token = base64.b64encode(":".join(pair).encode()).decode()
+        # Not carried over to another host by a redirect.
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    return request
+
+
+def _credentials(
+    user: str | None, password: str | None, host: str, environ: Mapping[str, str]
+) -> tuple[str, str] | None:
+    if user is not None:
+        return unquote(user), unquote(password or "")
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - a string is what netrc takes
+    file = environ.get("NETRC") or os.path.join(home, ".netrc")  # noqa: PTH118
+    try:
+        found = netrc.netrc(file).authenticators(host)
+    except (OSError, netrc.NetrcParseError):
+        return None
+    return None if found is None else (found[0], found[2] or "")
+
+
+def _why(error: OSError | http.client.HTTPException) -> str:
+    """The reason in words that `not_reached` knows."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(reason, TimeoutError):
+        return "operation timed out"
+    if isinstance(reason, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return "certificate"
+    if isinstance(reason, http.client.IncompleteRead | http.client.RemoteDisconnected | ConnectionResetError):
+        return "connection closed"
+    if getattr(reason, "errno", 0) in (-2, -3, -5):  # getaddrinfo's own numbers
+        return "dns error"
+    return str(reason)
+
+
+def sha256_of(url: str, access: Access, environ: Mapping[str, str]) -> tuple[str, int]:
+    """Return sha256 and size (bytes) of what `url` gives, for an index that does not tell them."""
+    with NamedTemporaryFile(prefix="tykky-") as file:
+        download(access.mirrored(url), Path(file.name), environ)
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
