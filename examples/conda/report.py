@@ -19,7 +19,7 @@ by {{ author }}: {{ values|length }} values, mean {{ "%.2f"|format(mean) }}
 @click.argument("values", nargs=-1, type=float, required=True)
 def main(title: str, values: tuple[float, ...]) -> None:
     """Write a report about VALUES."""
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(TEMPLATE)
+    template = jinja2.Template(TEMPLATE, undefined=jinja2.StrictUndefined)
     author = os.environ.get("REPORT_AUTHOR", "nobody")
     click.echo(template.render(title=title, author=author, values=values, mean=statistics.mean(values)))
 

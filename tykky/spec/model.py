@@ -53,29 +53,48 @@ class Environment(_Table, frozen=True):
     """What the environment is called and where it can run."""
 
     name: EnvironmentName
-    platforms: Annotated[tuple[Platform, ...], Meta(min_length=1)] = ("linux-64",)
+    platforms: Annotated[
+        tuple[Platform, ...], Meta(min_length=1, description="what the lock is made for, as conda subdirs")
+    ] = ("linux-64",)
     exclude_newer: Cutoff | None = None
 
 
 class CondaRequirement(_Table, frozen=True):
     """One conda requirement in full: `gdal = { version = ">=3.9", channel = "conda-forge", build = "*mpi*" }`."""
 
-    version: str = "*"
-    build: str | None = None
-    channel: str | None = None
+    version: Annotated[str, Meta(description="a conda version spec")] = "*"
+    build: Annotated[str | None, Meta(description="a build string; `*` stands for any text")] = None
+    channel: Annotated[str | None, Meta(description="the only channel this package may come from")] = None
 
 
 class Conda(_Table, frozen=True):
     """Packages from conda channels. With this table the interpreter comes from conda."""
 
-    channels: Annotated[tuple[str, ...], Meta(min_length=1)] = ("conda-forge",)
-    channel_priority: Literal["strict", "disabled"] = "strict"
-    resolver: Literal["rattler", "conda-lock"] = "rattler"
-    dependencies: dict[str, str | CondaRequirement] = {}
-    constraints: dict[str, str | CondaRequirement] = {}
-    # Overrides of what the oldest supported node offers, e.g. { "__glibc" = "2.28", "__cuda" = "12.4" }.
-    virtual_packages: dict[str, str] = {}
-    post_link_scripts: bool = True
+    channels: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="names on anaconda.org or URLs, the most important first")
+    ] = ("conda-forge",)
+    channel_priority: Annotated[
+        Literal["strict", "disabled"],
+        Meta(description="strict: a package comes from the first channel that has one of its name"),
+    ] = "strict"
+    resolver: Annotated[
+        Literal["rattler", "conda-lock"],
+        Meta(description="rattler solves by itself; conda-lock drives the host's own conda or mamba"),
+    ] = "rattler"
+    dependencies: Annotated[
+        dict[str, str | CondaRequirement], Meta(description="what is wanted: name -> version spec")
+    ] = {}
+    constraints: Annotated[
+        dict[str, str | CondaRequirement], Meta(description="limits for packages that come in only if needed")
+    ] = {}
+    virtual_packages: Annotated[
+        dict[str, str],
+        Meta(
+            description="what the oldest node offers that shall run this, in place of the platform's defaults",
+            examples=[{"__glibc": "2.28", "__cuda": "12.4"}],
+        ),
+    ] = {}
+    post_link_scripts: Annotated[bool, Meta(description="run the post-link scripts of packages that have one")] = True
 
 
 class Pypi(_Table, frozen=True):
@@ -85,36 +104,58 @@ class Pypi(_Table, frozen=True):
         str | None, Meta(description="minor version ('3.11') or absolute path of the host's interpreter")
     ] = None
     managed_python: Annotated[bool, Meta(description="put an interpreter that uv manages into the image")] = False
-    resolver: Literal["uv", "pip-tools"] = "uv"
-    dependencies: tuple[str, ...] = ()
-    constraints: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    index_url: str | None = None
-    extra_index_url: tuple[str, ...] = ()
-    find_links: tuple[str, ...] = ()
-    prerelease: Literal["disallow", "allow", "if-necessary", "explicit", "if-necessary-or-explicit"] = (
-        "if-necessary-or-explicit"
-    )
-    no_binary: tuple[str, ...] = ()
-    only_binary: tuple[str, ...] = ()
-    no_build_isolation: tuple[str, ...] = ()
-    # { package = { setting = value or [values] } }
-    config_settings: dict[str, dict[str, str | tuple[str, ...]]] = {}
+    resolver: Annotated[
+        Literal["uv", "pip-tools"], Meta(description="uv resolves for any platform; pip-tools for the one it runs on")
+    ] = "uv"
+    dependencies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="what is wanted: PEP 508 requirements, and paths of projects, wheels and sdists",
+            examples=[["numpy>=2", "mylib @ git+https://example.org/mylib.git@v1", "./local-package"]],
+        ),
+    ] = ()
+    constraints: Annotated[tuple[str, ...], Meta(description="limits for packages that come in only if needed")] = ()
+    overrides: Annotated[
+        tuple[str, ...], Meta(description="requirements that replace what packages say they need")
+    ] = ()
+    index_url: Annotated[str | None, Meta(description="the index to ask instead of https://pypi.org/simple")] = None
+    extra_index_url: Annotated[tuple[str, ...], Meta(description="indexes that are asked before index-url")] = ()
+    find_links: Annotated[
+        tuple[str, ...], Meta(description="directories and pages that hold or link to artifacts")
+    ] = ()
+    prerelease: Annotated[
+        Literal["disallow", "allow", "if-necessary", "explicit", "if-necessary-or-explicit"],
+        Meta(description="which pre-releases may be chosen, in uv's terms"),
+    ] = "if-necessary-or-explicit"
+    no_binary: Annotated[tuple[str, ...], Meta(description="packages built from source, never from a wheel")] = ()
+    only_binary: Annotated[tuple[str, ...], Meta(description="packages taken as wheels, never built")] = ()
+    no_build_isolation: Annotated[
+        tuple[str, ...], Meta(description="packages built with what the environment holds instead of their own tools")
+    ] = ()
+    config_settings: Annotated[
+        dict[str, dict[str, str | tuple[str, ...]]],
+        Meta(description="settings for build backends: package -> setting -> value or values"),
+    ] = {}
 
 
 class Build(_Table, frozen=True):
     """How the images are made."""
 
-    post_install: tuple[RelativePath, ...] = ()
-    exclude: tuple[str, ...] = ()
+    post_install: Annotated[
+        tuple[RelativePath, ...],
+        Meta(description="scripts run inside, in this order; what they change is a layer, their content is in its key"),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Meta(description="files left out of the images: patterns, `**` crosses directories")
+    ] = ()
     compression_level: Annotated[int, Meta(ge=1, le=22, description="zstd level")] = 3
 
 
 class Runtime(_Table, frozen=True):
     """How programs of the environment run."""
 
-    image: str = "host"
-    environ: dict[str, str] = {}
+    image: Annotated[str, Meta(description="the root programs see; host: this machine's own")] = "host"
+    environ: Annotated[dict[str, str], Meta(description="variables set for every program, taken as they are")] = {}
 
 
 class Spec(_Table, frozen=True):
