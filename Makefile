@@ -42,9 +42,11 @@ format: venv ## rewrite the sources in the project's style
 	$(bin)/ruff format .
 
 schemas: venv ## write what is generated: schemas, reference pages, the README's help
+	$(bin)/python schemas/generate.py
 	$(bin)/python -m tools.generate
 
 check-generated: venv ## fail where a generated file is not current
+	$(bin)/python schemas/generate.py --check
 	$(bin)/python -m tools.generate --check
 
 bench: setup ## measure the marks of docs/explanation/performance.md

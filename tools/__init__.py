@@ -1,0 +1,1 @@
+"""What `make` runs: setting up, the demo, and the pages made from the code."""
