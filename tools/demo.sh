@@ -16,3 +16,6 @@ show() {
 show tykky lock -f examples/quickstart/tykky.toml
 show tykky build -f examples/quickstart/tykky.toml --prefix .demo/quickstart
 show .demo/quickstart/bin/python examples/quickstart/hello.py
+
+inodes=$(find .demo/quickstart -printf '%i\n' | sort -u | wc -l)
+printf '\nOn disk, .demo/quickstart is %s inodes. Try .demo/quickstart/bin/python yourself.\n' "$inodes"

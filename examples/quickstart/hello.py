@@ -1,4 +1,4 @@
-"""Shows where this Python lives, and what it costs in files."""
+"""Shows where this Python lives, and how many files it sees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy
 from rich.console import Console
-from rich.table import Table
 
 
 def count_files(directory: Path) -> int:
@@ -16,17 +15,18 @@ def count_files(directory: Path) -> int:
 
 
 def main() -> None:
-    """Print one small table."""
-    packages = Path(numpy.__file__).parents[1]
-    singular_values = numpy.linalg.svd(numpy.ones((3, 3)), compute_uv=False)
-
-    table = Table("", title="Hello from an image", show_header=False)
-    table.add_column()
-    table.add_row("this Python", sys.executable)
-    table.add_row("numpy", f"{numpy.__version__}, from {packages}")
-    table.add_row("files to see", f"{count_files(packages):,}")
-    table.add_row("a little work", f"the norm of a 3 x 3 of ones is {singular_values[0]:.1f}")
-    Console().print(table)
+    """Print a few facts, one per line."""
+    norm = numpy.linalg.norm(numpy.ones((3, 3)))
+    facts = {
+        "this Python": sys.executable,
+        "numpy": f"{numpy.__version__}, which says that the norm of nine ones is {norm:.0f}",
+        "packages in": str(Path(numpy.__file__).parents[1]),
+        "seen there": f"{count_files(Path(numpy.__file__).parents[1]):,} files and directories",
+    }
+    console = Console(highlight=False)
+    console.print("[bold green]Hello from an image[/]")
+    for name, value in facts.items():
+        console.print(f"  [bold]{name:<12}[/] {value}", soft_wrap=True)
 
 
 if __name__ == "__main__":
