@@ -7,7 +7,7 @@ to fill (a msgspec struct, the only truth about keys and types) and the class of
 from tykky.toml.document import Document, FileError, dotted, parse, read_text
 from tykky.toml.files import refusal, replace_text
 from tykky.toml.mismatch import Mismatch, mismatches
-from tykky.toml.positions import KeyPath
+from tykky.toml.positions import KeyPath, spans
 from tykky.toml.strict import convert, without
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "read_text",
     "refusal",
     "replace_text",
+    "spans",
     "without",
 ]

@@ -29,6 +29,13 @@ def locate(text: str) -> dict[KeyPath, int]:
     return _Scanner(text).scan()
 
 
+def spans(text: str) -> dict[KeyPath, tuple[int, int]]:
+    """Return the offsets at which the value of every key and array element begins and ends."""
+    scanner = _Scanner(text)
+    scanner.scan()
+    return scanner.spans
+
+
 class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -37,6 +44,7 @@ class _Scanner:
         self._line = 1
         self._lines: dict[KeyPath, int] = {}
         self._elements: dict[KeyPath, int] = {}  # of arrays of tables
+        self.spans: dict[KeyPath, tuple[int, int]] = {}
 
     def scan(self) -> dict[KeyPath, int]:
         table: KeyPath = ()
@@ -100,7 +108,8 @@ class _Scanner:
             self._at += 1
 
     def _value(self, path: KeyPath) -> None:
-        first = self._text[self._at]
+        begin = self._at
+        first = self._text[begin]
         if first in "\"'":
             self._match(_STRING)
         elif first == "[":
@@ -109,6 +118,7 @@ class _Scanner:
             self._inline_table(path)
         else:
             self._match(_SCALAR)
+        self.spans[path] = (begin, self._at)
 
     def _array(self, path: KeyPath) -> None:
         index = 0
