@@ -62,7 +62,7 @@ def test_other_files_are_left_alone(other: bytes) -> None:
 
 
 def test_the_header_runs_the_python_beside_the_script_and_keeps_arguments(tmp_path: Path) -> None:
-    program = b'#!/old/bin/python\nimport sys, json; print(json.dumps([sys.executable, sys.argv]))\n'
+    program = b"#!/old/bin/python\nimport sys, json; print(json.dumps([sys.executable, sys.argv]))\n"
     bin_directory = tmp_path / "a b" / "bin"
     bin_directory.mkdir(parents=True)
     (bin_directory / "python").symlink_to(sys.executable)

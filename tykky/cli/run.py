@@ -1,0 +1,35 @@
+"""`tykky run`: run a program of an environment, or any program with the environment around it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import rich_click as click
+
+from tykky.cli.options import common
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.runtime.enter import enter_argv
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="[--] COMMAND [ARG]...")
+@common
+def command(directory: Path, words: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Run COMMAND inside the environment: what P/bin holds comes first, then everything of the host.
+
+    The program replaces tykky: its signals, exit status and streams are its own.
+
+    \b
+    Examples:
+      tykky run ./climate -- python -c 'import numpy'
+      tykky run ./climate -- make -j4
+    """
+    environment = EnvironmentDirectory(directory.absolute())
+    environment.record()  # a clear error before anything starts
+    given = words[1:] if words[0] == "--" else words
+    if not given:
+        raise click.UsageError("name a command to run, e.g. tykky run ./climate -- python")
+    argv = enter_argv(environment.path, given)
+    os.execv(argv[0], argv)  # noqa: S606 - argv[0] is /bin/sh, the words are arguments

@@ -1,0 +1,32 @@
+"""`tykky shell`: open a shell inside an environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from tykky.cli.options import common
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.runtime.enter import enter_argv
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@common
+def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Open your shell ($SHELL) inside the environment; leave it with exit.
+
+    \b
+    Example:
+      tykky shell ./climate
+    """
+    environment = EnvironmentDirectory(directory.absolute())
+    record = environment.record()
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    if not quiet and sys.stderr.isatty():
+        print(f"inside {record.name} (generation {record.number}); leave with 'exit'", file=sys.stderr)
+    argv = enter_argv(environment.path, [shell])
+    os.execv(argv[0], argv)  # noqa: S606 - argv[0] is /bin/sh, the words are arguments
