@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from tykky.errors import RuntimeUnavailable
 from tykky.process import Commands
+from tykky.runtime.host_image import make_host_image
 from tykky.runtime.model import BACKENDS, EXIT_NO_BACKEND, Stack
 from tykky.runtime.render import render_inside
 
@@ -42,11 +43,15 @@ class Inside:
             raise ValueError("while building, images have absolute paths")
         root = self.scratch / "root"
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = render_inside(stack, str(root), self.backends, self.programs).encode("utf-8", "surrogateescape")
+        host = self.scratch / f"host-{stack.prefix.replace('/', '-')}.sqfs"
+        if "apptainer" in self.backends and not host.exists():
+            make_host_image(host, stack.prefix, ())
+        text = render_inside(stack, str(root), str(host), self.backends, self.programs)
+        script = text.encode("utf-8", "surrogateescape")
         # A file, so that logs of command lines stay readable. Its name is its content: safe for several at once.
-        script = self.scratch / f"inside-{hashlib.sha256(text).hexdigest()[:16]}.sh"
-        script.write_bytes(text)
-        return ["/bin/sh", str(script), *argv]
+        file = self.scratch / f"inside-{hashlib.sha256(script).hexdigest()[:16]}.sh"
+        file.write_bytes(script)
+        return ["/bin/sh", str(file), *argv]
 
     def require(self) -> None:
         """Try it with an empty tree. Raises `RuntimeUnavailable`, naming what is missing, if no backend works here."""

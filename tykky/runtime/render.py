@@ -20,11 +20,35 @@ from tykky.runtime.model import Launch, Stack
 _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
 # What the shells of one launch tell one another. The last one unsets them all.
 _VARIABLES = (
-    *("show", "sh", "real", "root", "p", "path", "cwd", "oldpwd", "uid", "gid", "umask", "cache", "private"),
+    *(
+        "apptainer",
+        "show",
+        "sh",
+        "real",
+        "root",
+        "p",
+        "path",
+        "cwd",
+        "oldpwd",
+        "uid",
+        "gid",
+        "umask",
+        "cache",
+        "private",
+    ),
     *("unshare", "squashfuse", "userns", "fuse", "gate", "tree"),
 )
 
-_BARE = ("serve.sh.j2", "show.sh.j2", "environ.sh.j2")
+# The user's own binds of containers: kept, and given back inside as they were.
+_BINDS = ("APPTAINER_BIND", "APPTAINER_BINDPATH", "SINGULARITY_BIND", "SINGULARITY_BINDPATH")
+# Variables of Apptainer and SingularityCE (after either's prefix) that a launch must not inherit: those that tell a
+# container about itself, and options that would change what is mounted.
+_STALE = (
+    *("APPNAME", "COMMAND", "CONTAINER", "ENVIRONMENT", "NAME"),
+    *("CLEANENV", "CONTAIN", "CONTAINALL", "CWD", "FAKEROOT", "HOME", "HOSTNAME", "NO_MOUNT", "OVERLAYIMAGE", "PWD"),
+    *("SCRATCH", "UNSQUASH", "UTS", "WORKDIR", "WRITABLE", "WRITABLE_TMPFS"),
+)
+_BARE = ("serve.sh.j2", "show.sh.j2", "within.sh.j2", "environ.sh.j2")
 
 
 def quote(text: str) -> str:
@@ -55,10 +79,11 @@ def render_launch(launch: Launch) -> str:
     )
 
 
-def render_inside(stack: Stack, root: str, backends: tuple[str, ...], programs: Mapping[str, str]) -> str:
-    """Return a program for `sh -c TEXT sh ARGV…` that runs ARGV with `stack` shown at its prefix.
+def render_inside(stack: Stack, root: str, host: str, backends: tuple[str, ...], programs: Mapping[str, str]) -> str:
+    """Return a shell program that runs its arguments with `stack` shown at its prefix.
 
-    `root` is an empty directory for the new root to grow in. Nothing of an environment is applied.
+    `root` is an empty directory for the new root to grow in, `host` the host image. Nothing of an environment is
+    applied.
     """
     return _render_stack(
         "inside.sh.j2",
@@ -66,6 +91,7 @@ def render_inside(stack: Stack, root: str, backends: tuple[str, ...], programs: 
         name="a build",
         identity=False,
         root=root,
+        host=host,
         backends=backends,
         programs=programs,
         path_prepend=(),
@@ -99,8 +125,11 @@ def _render_stack(template: str, stack: Stack, **values: object) -> str:
         "tree": None if stack.tree is None else str(stack.tree),
         "variables": variables,
         "loader_variables": _LOADER,
+        "own_binds": _BINDS,
+        "stale": _STALE,
     }
     values["serve"] = _render("serve.sh.j2", values)
+    values["within"] = _render("within.sh.j2", values)
     values["show"] = _render("show.sh.j2", values)
     return _render(template, values)
 

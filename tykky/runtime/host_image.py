@@ -1,0 +1,76 @@
+"""The host image: the root of mount points that Apptainer demands, and the links that show the tree at P.
+
+It holds no file: directories to bind the host's on, the links of a merged /usr, the prefix, and below
+`<top of the prefix>/.identity` one link per name at the top of the tree. It is 4 KiB.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tykky.errors import ToolError
+from tykky.process import Commands
+
+# Where root directories of other hosts may lie: Apptainer makes what is missing where it can, but not in every mode.
+_USUAL = ("dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var")
+_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+# `P/.tykky/inside` has one inode per name; with more than this many the launcher takes the links from the host image.
+INSIDE_LIMIT = 8
+
+
+def make_host_image(path: Path, prefix: str, names: Iterable[str], *, root: Path = Path("/")) -> None:
+    """Write the host image for this host (`root`) to `path`; `names` are the entries at the top of the merged tree.
+
+    An existing file is replaced by rename. Raises `ToolError` if mksquashfs is missing or fails.
+    """
+    if shutil.which("mksquashfs") is None:
+        raise ToolError(
+            "mksquashfs is not on PATH",
+            hint="install squashfs-tools (Debian, EL, conda-forge); 'tykky doctor' lists all that is needed",
+        )
+    with tempfile.TemporaryDirectory(prefix=".tykky-host-", dir=path.parent) as staging:
+        tree = Path(staging) / "tree"
+        _fill(tree, prefix, names, root)
+        image = Path(staging) / "host.sqfs"
+        options = ["-noappend", "-no-progress", "-quiet", "-all-root", "-no-xattrs", "-comp", "gzip"]
+        times = ["-all-time", "0", "-mkfs-time", "0"]
+        Commands().run(["mksquashfs", tree, image, *options, *times])
+        image.chmod(0o644)
+        image.rename(path)
+
+
+def make_inside(directory: Path, prefix: str, names: Iterable[str]) -> bool:
+    """Make `P/.tykky/inside`: a link per name at the top of the tree. Names that are there already stay.
+
+    Returns whether it was made: not with more than `INSIDE_LIMIT` names, to keep P's inodes few (invariant 10).
+    """
+    wanted = set(names)
+    present = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
+    if len(wanted | present) > INSIDE_LIMIT:
+        if directory.is_dir():
+            shutil.rmtree(directory)
+        return False
+    directory.mkdir(mode=0o755, exist_ok=True)
+    for name in sorted(wanted - present):
+        (directory / name).symlink_to(f"{prefix}/{name}")
+    return True
+
+
+def _fill(tree: Path, prefix: str, names: Iterable[str], root: Path) -> None:
+    tree.mkdir(mode=0o755)
+    for name in _USUAL:
+        (tree / name).mkdir(mode=0o755)
+    for entry in root.iterdir():
+        if entry.name in _MERGED and entry.is_symlink():
+            (tree / entry.name).symlink_to(entry.readlink())
+        elif entry.is_dir() and not (tree / entry.name).exists():
+            (tree / entry.name).mkdir(mode=0o755)
+    inside = tree / prefix.lstrip("/")
+    inside.mkdir(mode=0o755, parents=True, exist_ok=True)
+    identity = tree / prefix.split("/")[1] / ".identity"
+    identity.mkdir(mode=0o755)
+    for name in sorted(set(names)):
+        (identity / name).symlink_to(f"{prefix}/{name}")
