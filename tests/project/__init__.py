@@ -1,0 +1,1 @@
+"""The project itself: how it is packaged, set up, checked and documented."""
