@@ -17,6 +17,7 @@ from tykky.progress import Reporter
 from tykky.resolve.ports import CondaResolver, PypiResolver
 from tykky.resolve.solve import Ports
 from tykky.runtime import inside as runtime_inside
+from tykky.runtime.host_image import make_host_image, make_inside
 from tykky.runtime.interpreter import find_interpreter
 from tykky.runtime.model import Launch, Stack
 from tykky.runtime.render import render_launch, render_launcher
@@ -127,6 +128,7 @@ def build_publisher(site: Site) -> Publisher:
         return render_launch(value).encode("utf-8", "surrogateescape")
 
     def mount_points(directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
-        pass
+        make_host_image(directory.private / "host.sqfs", record.prefix, names)
+        make_inside(directory.private / "inside", record.prefix, names)
 
     return Publisher(lambda: render_launcher().encode(), launch, mount_points)
