@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,11 @@ def channel_server(conda_channel: Path) -> Iterator[Served]:
     """The standard channel over HTTP, with switches of its own for each test."""
     with serve(conda_channel) as served:
         yield served
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -20,12 +20,20 @@ class Switches:
 
     only: str = "*"
     status: int | None = None  # answer every request with this status
+    times: int | None = None  # how often `status` is answered before all is well again
     hang: bool = False  # accept and never answer
     truncate: bool = False  # announce the full length, send half of it
     corrupt: bool = False  # send the right length with the last byte changed
     basic: tuple[str, str] | None = None  # user and password
     bearer: str | None = None
     ranges: bool = True  # answer range requests
+
+    def still(self) -> bool:
+        """Return whether `status` is to be answered once more, and count it."""
+        if self.times is None:
+            return True
+        self.times -= 1
+        return self.times >= 0
 
     def fault(self, path: str) -> bool:
         """Return whether the faults apply to `path`."""
@@ -68,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.served.released.wait(60)
             self.close_connection = True
             return
-        if faulty and switches.status is not None:
+        if faulty and switches.status is not None and switches.still():
             self._send(switches.status, b"as the switch says\n", {}, body=body)
             return
         file = self.root / path.lstrip("/")

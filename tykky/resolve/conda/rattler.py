@@ -111,7 +111,7 @@ class _Query:
             self.requirements,
             gateway=self.gateway,
             platforms=self.platforms,
-            locked_packages=[self._asked_record(package) for package in self.request.preferred],
+            locked_packages=await self._still_offered(),
             virtual_packages=[_virtual(text) for text in self.request.virtual_packages],
             channel_priority=ChannelPriority.Strict if strict else ChannelPriority.Disabled,
             exclude_newer=None if self.request.exclude_newer is None else cutoff(self.request.exclude_newer),
@@ -132,7 +132,8 @@ class _Query:
                 raise self._unsatisfied(str(error)) from None
             except (GatewayError, FetchRepoDataError) as error:
                 message = str(error)
-                if attempt == _TRIES or not failure_of(message).transient:
+                # rattler itself asks again when a body was cut short.
+                if attempt == _TRIES or failure_of(message).kind != "server":
                     route = self.routes.asked_at(message) or self.routes.routes[0]
                     raise fetch_error(f"channel {route.shown}", route.asked, message) from None
             time.sleep(pause)
@@ -144,6 +145,27 @@ class _Query:
         record.url = self.routes.canonical(record.url)
         record.channel = self.routes.canonical(record.channel.rstrip("/")) + "/"
         return record
+
+    async def _still_offered(self) -> list[RepoDataRecord]:
+        """Return the preferred packages that the channels still have and `exclude-newer` still allows.
+
+        rattler would keep a locked package that a channel has taken back.
+        """
+        preferred = [self._asked_record(package) for package in self.request.preferred if self._old_enough(package)]
+        if not preferred:
+            return []
+        names = sorted({record.name.normalized for record in preferred})
+        found = await self.gateway.query(
+            self.sources, self.platforms, names, recursive=False, channel_relations="disabled"
+        )
+        offered = {record.url for records in found for record in records}
+        return [record for record in preferred if record.url in offered]
+
+    def _old_enough(self, package: Package) -> bool:
+        if self.request.exclude_newer is None:
+            return True
+        limit = cutoff(self.request.exclude_newer).timestamp() * 1000
+        return package.timestamp is not None and package.timestamp <= limit
 
     def _asked_record(self, package: Package) -> RepoDataRecord:
         record = record_of(package)

@@ -24,7 +24,6 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 def package_of(record: RepoDataRecord, platform: str) -> Package:
     """Return the lock's package for one record. Its URL and channel must be canonical already."""
-    timestamp = record.timestamp
     noarch = record.noarch
     return Package(
         name=record.name.normalized,
@@ -44,7 +43,7 @@ def package_of(record: RepoDataRecord, platform: str) -> Package:
         constrains=tuple(record.constrains),
         track_features=tuple(record.track_features),
         license=record.license,
-        timestamp=None if timestamp is None else (timestamp - _EPOCH) // _MILLISECOND,
+        timestamp=_milliseconds(record),
         python_site_packages_path=record.python_site_packages_path,
         provides=_from_purls(record),
     )
@@ -87,6 +86,12 @@ def file_name(package: Package) -> str:
 def display_name(package: Package) -> str:
     """Return `name-version-build`, as conda names a package in messages."""
     return f"{package.name}-{package.version}-{package.build}"
+
+
+def _milliseconds(record: RepoDataRecord) -> int | None:
+    moment: datetime | int | None = record.timestamp
+    # py-rattler gives the number 0 for the moment 0.
+    return (moment - _EPOCH) // _MILLISECOND if isinstance(moment, datetime) else moment
 
 
 def _from_purls(record: RepoDataRecord) -> tuple[str, ...]:
