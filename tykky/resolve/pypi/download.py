@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from tykky.access import Access
 from tykky.digests import file_sha256
 from tykky.errors import ArtifactError, FetchError
-from tykky.resolve.pypi.trouble import answered, not_reached
+from tykky.resolve.pypi.trouble import answered, not_reached, offline_missing
 from tykky.resolve.pypi.urls import expanded, file_name, file_path, redacted, without_credentials
 
 _CHUNK = 1 << 20
@@ -48,10 +48,7 @@ def fetch_artifact(url: str, sha256: str, access: Access, environ: Mapping[str, 
         require_sha256(kept, sha256, remove=True)
         return kept
     if access.offline:
-        raise FetchError(
-            f"{redacted(url)} is not in the cache, and --offline allows no network",
-            hint="run the same command once without --offline; after that the cache answers",
-        )
+        raise offline_missing(redacted(url))
     kept.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=kept.parent, prefix=".part-", delete=False) as file:
         part = Path(file.name)

@@ -1,4 +1,4 @@
-"""uv's failures in our words: nothing satisfies the request, an index cannot be read, or an sdist does not build."""
+"""Failures of resolvers in our words: what each means for the user, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
-from tykky.errors import FetchError, ResolveError, TykkyError
+from tykky.errors import FetchError, ResolveError
 from tykky.process import tail
 from tykky.resolve.ports import PypiRequest
 from tykky.resolve.pypi.provided import Stub
 from tykky.resolve.pypi.question import DEFAULT_INDEX, requirement_name
 from tykky.resolve.pypi.urls import redacted
-from tykky.resolve.pypi.uv_report import UvReport
 
 CREDENTIALS_HINT = (
     "put them into ~/.netrc ('machine HOST login USER password TOKEN'), or write the index URL as "
@@ -27,16 +26,6 @@ NETWORK_HINT = (
 )
 _EXPLANATION_LINES = 15
 
-_NOT_FOUND = re.compile(r"(?P<name>\S+) was not found in the package registry")
-_NOT_CACHED = re.compile(r"(?P<name>\S+) was not found in the cache|Network connectivity is disabled")
-_REFUSED = re.compile(r"index(?: URL)? \((?P<url>[^)]+)\).*?\b(?P<status>401|403) (?P<words>\w+)", re.I)
-_FETCH = re.compile(r"[Ff]ailed to (?:fetch|download):? `?(?P<url>[a-z+]+://[^\s`]+)`?")
-_URL = re.compile(r"[a-z][a-z+]*://[^\s`)]+")
-_STATUS = re.compile(r"HTTP status \w+ error \((?P<status>[^)]+)\)")
-_RETRIES = re.compile(r"after (?P<count>\d+) retries")
-_BUILD = re.compile(r"[Ff]ailed to (?:download and )?build(?: the requested)?:? `(?P<what>[^`]+)`")
-_GIT = re.compile(r"Git operation failed")
-_PYTHON = re.compile(r"and (?P<package>\S+?) depends on Python(?P<needs>[^\s,]+)")
 _WHY = (
     ("operation timed out", "it did not answer in time"),
     ("connection refused", "the connection was refused"),
@@ -62,87 +51,83 @@ class Asked:
         return ", ".join(redacted(u) for u in (request.index_url or DEFAULT_INDEX, *request.extra_index_url))
 
 
-def uv_error(report: UvReport, asked: Asked) -> TykkyError:
-    """Return the error that says what uv's report means for the user."""
-    for translate in (_offline, _refused, _build_failed, _git_failed, _not_fetched, _unknown, _unsatisfiable):
-        if (error := translate(report, asked)) is not None:
-            return error
-    reason = report.error.splitlines()[0] if report.error else "uv failed without saying why"
-    more = "\n".join((*report.error.splitlines()[1:], *report.causes)) or None
-    return ResolveError(f"uv: {reason[:1].lower()}{reason[1:]}", output=more, hint="; ".join(report.hints) or None)
-
-
-def _offline(report: UvReport, asked: Asked) -> TykkyError | None:
-    match = _NOT_CACHED.search(report.text)
-    if match is None:
-        return None
-    url = _URL.search(report.text)
-    what = match["name"] or (url.group() if url else "an artifact")
-    return FetchError(
-        f"{what} is not in the cache, and --offline allows no network",
-        hint="run the same command once without --offline; after that the cache answers",
+def unsatisfiable(asked: Asked, text: str, advice: Iterable[str]) -> ResolveError:
+    """Return the error for a request that nothing satisfies. `text` is the resolver's own explanation."""
+    request = asked.request
+    named = [r for r in (*request.requirements, *request.constraints) if _mentions(text, requirement_name(r))]
+    what = f": {', '.join(map(repr, named))}" if named else ""
+    return ResolveError(
+        f"no PyPI packages for {request.platform} with Python {request.python} satisfy the requirements{what}",
+        output=text,
+        hint="; ".join((*_provided_advice(asked, text), *advice))
+        or "relax one of the requirements that the explanation names",
     )
 
 
-def _refused(report: UvReport, asked: Asked) -> TykkyError | None:
-    for hint in report.hints:
-        if match := _REFUSED.search(hint):
-            return FetchError(
-                f"{match['url']} answered {match['status']} {match['words']}: it wants other credentials",
-                hint=CREDENTIALS_HINT,
+def _provided_advice(asked: Asked, text: str) -> Iterable[str]:
+    for stub in asked.stubs:
+        if _mentions(text, stub.name):
+            yield (
+                f"{stub.name} {stub.version} comes from conda: relax what needs another version, "
+                f"or change {stub.name} in [conda.dependencies]"
             )
-    return None
 
 
-def _build_failed(report: UvReport, asked: Asked) -> TykkyError | None:
-    match = _BUILD.search(report.text)
-    if match is None or _GIT.search(report.text) or _FETCH.search(report.text):
-        return None
-    what = _plain(match["what"])
-    said = report.causes[-1] if report.causes else ""
-    if "[stderr]" not in said and "[stdout]" not in said:
-        return ResolveError(f"{what} cannot be read as a Python project", output="\n".join(report.causes))
+def python_advice(package: str, needs: str) -> str:
+    """Return the advice for a package (`name==version`) that this Python is too old or too new for."""
+    return f"{package} needs Python {needs}: choose another Python or another version of it"
+
+
+def unknown(names: Iterable[str], asked: Asked, text: str) -> ResolveError:
+    """Return the error for packages that no index has. `text` says who asks for those the request does not name."""
+    names = list(names)
+    return ResolveError(
+        f"{', '.join(names)} is not on {asked.indexes()}",
+        output=None if set(names) <= _required_names(asked.request) else text,
+        hint="check the spelling, or name the index that has it under index-url, extra-index-url or find-links",
+    )
+
+
+def _required_names(request: PypiRequest) -> set[str]:
+    return {name for r in request.requirements if (name := requirement_name(r)) is not None}
+
+
+def build_failed(what: str, said: str, asked: Asked) -> ResolveError:
+    """Return the error for a source (`name version`) whose backend cannot tell its metadata."""
     return ResolveError(
         f"{what} has no wheel that fits, and asking its source for metadata failed",
-        output=tail(re.sub(r"^\[std(?:err|out)\]$", "", said, flags=re.M)),
+        output=tail(said),
         hint=f"choose a version with a wheel for {asked.request.platform} and Python {asked.request.python}, "
         "or install what its build needs",
     )
 
 
-def _git_failed(report: UvReport, asked: Asked) -> TykkyError | None:
-    if _GIT.search(report.text) is None:
-        return None
-    found = _URL.search(report.text)
-    said = report.causes[-1].partition("--- stderr")[2] or report.causes[-1]
-    reference = re.search(r"failed to fetch (branch or tag|commit|ref\w*) `(?P<name>[^`]+)`", report.text)
-    at = f" at {reference['name']}" if reference else ""
-    url = found.group().removeprefix("git+").partition("#")[0] if found else "a git repository"
-    if reference:
-        url = url.removesuffix(f"@{reference['name']}")
+def git_failed(url: str, reference: str | None, said: str) -> FetchError:
+    """Return the error for a repository, or a branch, tag or commit of it, that git cannot get."""
+    at = "" if reference is None else f" at {reference}"
     return FetchError(
-        f"{url} cannot be fetched{at}",
+        f"{url if reference is None else url.removesuffix(f'@{reference}')} cannot be fetched{at}",
         output=tail(said),
         hint="check the address and the branch, tag or commit; git uses your own keys and credential helpers",
     )
 
 
-def _not_fetched(report: UvReport, asked: Asked) -> TykkyError | None:
-    match = _FETCH.search(report.text)
-    status = _STATUS.search(report.text)
-    if match is None and status is None and "error sending request" not in report.text:
-        return None
-    found = match["url"] if match else (m.group() if (m := _URL.search(report.text)) else "an index")
-    tried = _RETRIES.search(report.text)
-    tries = int(tried["count"]) + 1 if tried else 1
-    if status is not None:
-        return answered(found, status["status"], tries=tries)
-    return not_reached(found, "\n".join((report.text, *report.causes[-1:])), asked.environ, tries=tries)
+def refused(url: str, status: str) -> FetchError:
+    """Return the error for an index that wants other credentials. `status` is `401 Unauthorized` or the like."""
+    return FetchError(f"{url} answered {status}: it wants other credentials", hint=CREDENTIALS_HINT)
 
 
 def answered(url: str, status: str, *, tries: int = 1) -> FetchError:
     """Return the error for a server that answered with a status such as `404 Not Found`. `url` has no credentials."""
     return FetchError(f"{url} answered {status}{_times(tries)}", hint=_status_hint(status))
+
+
+def _status_hint(status: str) -> str:
+    if status.startswith(("401", "403")):
+        return CREDENTIALS_HINT
+    if status.startswith("404"):
+        return "check the URL"
+    return "the server is unwell: try again later, or name a mirror in site.toml"
 
 
 def not_reached(url: str, said: str, environ: Mapping[str, str] | None, *, tries: int = 1) -> FetchError:
@@ -160,18 +145,6 @@ def not_reached(url: str, said: str, environ: Mapping[str, str] | None, *, tries
     return FetchError(f"{url} cannot be reached{through}: {why}{_times(tries)}", hint=hint)
 
 
-def _times(tries: int) -> str:
-    return f" ({tries} tries)" if tries > 1 else ""
-
-
-def _status_hint(status: str) -> str:
-    if status.startswith(("401", "403")):
-        return CREDENTIALS_HINT
-    if status.startswith("404"):
-        return "check the URL"
-    return "the server is unwell: try again later, or name a mirror in site.toml"
-
-
 def _proxy(url: str, environ: Mapping[str, str] | None) -> str | None:
     variables = os.environ if environ is None else environ
     scheme = url.partition(":")[0]
@@ -181,78 +154,34 @@ def _proxy(url: str, environ: Mapping[str, str] | None) -> str | None:
     return None
 
 
-def _unknown(report: UvReport, asked: Asked) -> TykkyError | None:
-    names = list(dict.fromkeys(match["name"] for match in _NOT_FOUND.finditer(report.text)))
-    if not names:
-        return None
-    missing = ", ".join(names)
-    wanted_by = "" if set(names) <= _required_names(asked.request) else explanation(report)
-    return ResolveError(
-        f"{missing} is not on {asked.indexes()}",
-        output=wanted_by or None,
-        hint="check the spelling, or name the index that has it under index-url, extra-index-url or find-links",
+def _times(tries: int) -> str:
+    return f" ({tries} tries)" if tries > 1 else ""
+
+
+def offline_missing(what: str) -> FetchError:
+    """Return the error for something that only the network could give."""
+    return FetchError(
+        f"{what} is not in the cache, and --offline allows no network",
+        hint="run the same command once without --offline; after that the cache answers",
     )
 
 
-def _unsatisfiable(report: UvReport, asked: Asked) -> TykkyError | None:
-    if not report.error.startswith("No solution found"):
-        return None
-    text = report.text
-    request = asked.request
-    named = [r for r in (*request.requirements, *request.constraints) if _mentions(text, requirement_name(r))]
-    what = f": {', '.join(map(repr, named))}" if named else ""
-    return ResolveError(
-        f"no PyPI packages for {request.platform} with Python {request.python} satisfy the requirements{what}",
-        output=explanation(report),
-        hint="; ".join(_advice(report, asked)) or "relax one of the requirements that the explanation names",
-    )
-
-
-def explanation(report: UvReport) -> str:
-    """Return uv's chain of reasons, at most 15 lines."""
-    lines = [line for cause in report.causes for line in cause.splitlines() if line.strip()]
+def shortened(text: str) -> str:
+    """Return the lines of `text` that are not blank, at most 15: the first and the last ones."""
+    lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > _EXPLANATION_LINES:
         left_out = len(lines) - _EXPLANATION_LINES + 1
         lines = [*lines[: _EXPLANATION_LINES - 3], f"… {left_out} more lines …", *lines[-2:]]
     return "\n".join(lines)
 
 
-def _advice(report: UvReport, asked: Asked) -> Iterable[str]:
-    for stub in asked.stubs:
-        if _mentions(report.text, stub.name):
-            yield (
-                f"{stub.name} {stub.version} comes from conda: relax what needs another version, "
-                f"or change {stub.name} in [conda.dependencies]"
-            )
-    for match in dict.fromkeys(m.groups() for m in _PYTHON.finditer(report.text)):
-        package, needs = match
-        yield f"{package} needs Python {needs}: choose another Python or another version of it"
-    for hint in report.hints:
-        if "pre-release" in hint.lower():
-            yield f'{_one_line(hint).partition(" (try:")[0]}: set prerelease = "allow" in [pypi]'
-        elif "--python-version" in hint:
-            continue  # said above, in words of the spec
-        elif "--no-binary" in hint or "--no-build" in hint:
-            yield f"{_one_line(hint).partition(' (i.e.')[0]}: see no-binary and only-binary in [pypi]"
-        else:
-            yield _one_line(hint)
-
-
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a message as our own are written: on one line, lower case, no final full stop."""
     joined = " ".join(text.split()).rstrip(".")
     return joined[:1].lower() + joined[1:]
-
-
-def _required_names(request: PypiRequest) -> set[str]:
-    return {name for r in request.requirements if (name := requirement_name(r)) is not None}
 
 
 def _mentions(text: str, name: str | None) -> bool:
     if name is None:
         return False
     return re.search(rf"(?<![\w.-]){re.escape(canonicalize_name(name))}(?![\w-])", text) is not None
-
-
-def _plain(requirement: str) -> str:
-    """`bad==1.0` -> `bad 1.0`; a URL stays."""
-    return requirement.replace("==", " ", 1)

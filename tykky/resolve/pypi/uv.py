@@ -27,9 +27,10 @@ from tykky.resolve.pypi.artifact import Recorder
 from tykky.resolve.pypi.provided import Stub, write_stubs
 from tykky.resolve.pypi.question import Question, cutoff, write_question
 from tykky.resolve.pypi.target import Target
-from tykky.resolve.pypi.trouble import Asked, uv_error
+from tykky.resolve.pypi.trouble import Asked, one_line
 from tykky.resolve.pypi.uv_answer import Answer, Graph, locked_packages, preferences, read_answer
 from tykky.resolve.pypi.uv_report import UvReport, read_uv_report
+from tykky.resolve.pypi.uv_trouble import uv_error
 
 _NO_EXTRA = re.compile(r"The package `(?P<name>[^\s`=]+)[^`]*` does not have an extra named `(?P<extra>[^`]+)`")
 _OTHER_PYTHON = re.compile(r"The requested Python version .* is not available")
@@ -177,8 +178,7 @@ def _tell(
         if extra is not None and canonicalize_name(extra["name"]) in provided:
             reporter.warn(missing_extra(extra["name"], extra["extra"]))
         elif _OTHER_PYTHON.search(warning) is None:
-            text = " ".join(warning.split()).rstrip(".")
-            reporter.warn(f"uv: {text[:1].lower()}{text[1:]}")
+            reporter.warn(f"uv: {one_line(warning)}")
     built = [p.name for p in packages if p.source != "wheel"]
     if built and request.interpreter is None:
         reporter.warn(
