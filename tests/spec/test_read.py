@@ -1,6 +1,7 @@
 """Every example spec, read by the parser and checked by the JSON schema."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -22,6 +23,27 @@ def _name(path: Path) -> str:
 @pytest.mark.parametrize("path", VALID, ids=_name)
 def test_a_valid_example_is_read(path):
     read_spec(path)
+
+
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((HERE.parents[1] / "schemas" / "tykky.schema.json").read_text(encoding="utf-8"))
+)
+
+
+def _schema_accepts(path: Path) -> bool:
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    # To JSON Schema a TOML date is the text of it.
+    return bool(SCHEMA.is_valid(json.loads(json.dumps(values, default=lambda date: date.isoformat()))))
+
+
+@pytest.mark.parametrize("path", VALID, ids=_name)
+def test_the_schema_accepts_a_valid_example(path):
+    assert _schema_accepts(path)
+
+
+@pytest.mark.parametrize("path", INVALID, ids=_name)
+def test_the_schema_refuses_an_invalid_example_unless_only_the_parser_can_see_it(path):
+    assert _schema_accepts(path) is (path.parent.name == "parser-only")
 
 
 @pytest.mark.parametrize("path", INVALID, ids=_name)
@@ -98,6 +120,3 @@ def test_reading_a_spec_does_not_import_rattler():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-_ = (json, jsonschema)
