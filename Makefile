@@ -49,8 +49,8 @@ check-generated: venv ## fail where a generated file is not current
 	$(bin)/python schemas/generate.py --check
 	$(bin)/python -m tools.generate --check
 
-bench: setup ## measure the marks of docs/explanation/performance.md
-	$(bin)/python -m benchmarks $(ARGS)
+bench: setup ## measure, and write docs/reference/marks.md
+	$(bin)/python -m benchmarks.marks --write docs/reference/marks.md $(ARGS)
 
 pins: venv ## choose new versions for requirements-dev.txt (ARGS=--upgrade for all)
 	$(bin)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
