@@ -41,6 +41,8 @@ _LEAKING_NAMES = frozenset(
     {"BASH_ENV", "ENV", "CDPATH", "MAGIC", "SQFS_OPTIONS", "SOURCE_DATE_EPOCH", "XDG_CONFIG_HOME"}
 )
 _KEPT = frozenset({"UV_HTTP_TIMEOUT"})
+# uv trusts its own list of authorities unless told otherwise; a site with one of its own has added it to the host's.
+_FIXED = {"LC_ALL": "C.UTF-8", "UV_SYSTEM_CERTS": "true"}
 
 _TAIL_LINES = 12
 
@@ -52,9 +54,7 @@ def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _KEPT or not (name.startswith(_LEAKING_PREFIXES) or name in _LEAKING_NAMES)
     }
-    kept["LC_ALL"] = "C.UTF-8"
-    kept.update(extra or {})
-    return kept
+    return {**kept, **_FIXED, **(extra or {})}
 
 
 def which(program: str, *, hint: str) -> Path:
