@@ -7,7 +7,6 @@ nothing, and hold one innocent file too.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
 from typing import Literal
 
 from tests.channel.package import CondaPackage, Format, Member, text
@@ -25,6 +24,15 @@ _TRICKS: dict[str, tuple[Member, ...]] = {
         Member("share/away", tarfile.SYMTYPE, target="../.."),
         Member("share/away/escape", data=b"out\n"),
     ),
+    "symlink-through-symlink": (
+        Member("share/deep/top", tarfile.SYMTYPE, target="../.."),
+        # reads like share/deep/etc, is /../etc below the prefix
+        Member("share/deep/two", tarfile.SYMTYPE, target="top/../etc"),
+    ),
+    "symlink-loop": (
+        Member("share/a", tarfile.SYMTYPE, target="b"),
+        Member("share/b", tarfile.SYMTYPE, target="a"),
+    ),
     "hardlink-dotdot": (Member("share/hard", tarfile.LNKTYPE, target="../escape"),),
     "hardlink-absolute": (Member("share/hard", tarfile.LNKTYPE, target="/etc/passwd"),),
     "character-device": (Member("dev/null", tarfile.CHRTYPE),),
@@ -41,7 +49,7 @@ def hostile_packages(format: Format = "conda") -> dict[str, CondaPackage]:
     packages = {trick: _package(trick, format, extra=extra) for trick, extra in _TRICKS.items()}
     packages["paths-dotdot"] = _package("paths-dotdot", format, undeclared=("../x",))
     packages["paths-absolute"] = _package("paths-absolute", format, undeclared=(OUTSIDE,))
-    packages["link-dotdot"] = CondaPackage(
+    packages["entry-point-dotdot"] = CondaPackage(
         "evil-entry-point",
         "1.0",
         subdir="noarch",
@@ -64,10 +72,3 @@ def _package(
         undeclared=undeclared,
         format=format,
     )
-
-
-def each() -> Iterator[tuple[str, CondaPackage]]:
-    """Yield (name for a test, package) of every trick in both formats."""
-    for format in ("conda", "tar.bz2"):
-        for trick, package in hostile_packages(format).items():  # type: ignore[arg-type]
-            yield f"{trick}-{format}", package

@@ -91,7 +91,8 @@ _PATTERNS: tuple[tuple[str, Failure], ...] = (
     (r"proxy|tunnel", Failure("unreachable", "the proxy does not let it through")),
     (r"timed out|deadline", Failure("timeout", "no answer in time")),
     (
-        r"decoding response body|end of file|before message completed|[Cc]onnection reset|[Bb]roken pipe|[Cc]orrupt|unexpected EOF|bytes remaining|expected value",
+        r"decoding response body|before message completed|[Cc]onnection reset|[Bb]roken pipe|end of file|"
+        r"unexpected EOF|bytes remaining|[Cc]orrupt|expected value",
         Failure("damaged", "the answer was cut short or damaged"),
     ),
     (r"No such file or directory|could not find subdir", Failure("missing", "it is not there")),

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
 
+from tykky.errors import ArtifactError
 from tykky.lock.model import Package
 
 if TYPE_CHECKING:
@@ -50,10 +51,29 @@ def package_of(record: RepoDataRecord, platform: str) -> Package:
 
 
 def record_of(package: Package) -> RepoDataRecord:
-    """Return the record that rattler links, from the lock alone."""
+    """Return the record that rattler links, from the lock alone.
+
+    Raises `ArtifactError` for what can only be a lock that was edited by hand.
+    """
+    from rattler.exceptions import InvalidPackageNameError, InvalidVersionError
+
+    wrong = (InvalidPackageNameError, InvalidVersionError, ValueError, TypeError, OverflowError)
+    try:
+        return _record_of(package)
+    except wrong as error:
+        raise ArtifactError(
+            f"{package.name} in the lock is no conda package",
+            hint="run 'tykky lock' to make the lock anew",
+            output=str(error),
+        ) from None
+
+
+def _record_of(package: Package) -> RepoDataRecord:
     from rattler import BuildString, PackageRecord, RepoDataRecord
 
-    assert package.url is not None
+    # These are parts of directory names in the package cache and of file names in conda-meta.
+    if any("/" in part or "\0" in part for part in (package.name, package.version, package.build or "")):
+        raise ValueError(f"a slash in {display_name(package)!r}")
     base = PackageRecord(
         name=package.name,
         version=package.version,
@@ -74,13 +94,18 @@ def record_of(package: Package) -> RepoDataRecord:
         base.track_features = list(package.track_features)
     if package.timestamp is not None:
         base.timestamp = _EPOCH + package.timestamp * _MILLISECOND
-    return RepoDataRecord(base, file_name(package), package.url, f"{package.channel}/" if package.channel else "")
+    channel = f"{package.channel}/" if package.channel else ""
+    return RepoDataRecord(base, file_name(package), package.url or "", channel)
 
 
 def file_name(package: Package) -> str:
-    """Return the archive's file name: the last part of the URL."""
-    assert package.url is not None
-    return unquote(package.url.rsplit("/", 1)[1])
+    """Return the archive's file name: the last part of the URL. Raises `ArtifactError` if that is none."""
+    name = unquote((package.url or "").rpartition("/")[2])
+    if "/" in name or "\0" in name or not name.endswith((".conda", ".tar.bz2")):
+        raise ArtifactError(
+            f"{package.url!r} in the lock is no conda package", hint="run 'tykky lock' to make the lock anew"
+        )
+    return name
 
 
 def display_name(package: Package) -> str:
