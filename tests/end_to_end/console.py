@@ -1,0 +1,47 @@
+"""Sessions in the documents, run again: what stands after `$ ` is typed, what follows must be what it prints.
+
+A session is a fenced block marked `console`. All blocks of a document are one session in one directory. A line that
+starts with `> ` continues the command above it. In the output, `...` stands for any text within a line, and a line
+that is nothing but `...` for any number of lines: for times, sizes and what changes from host to host.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """One command of a session, and what the document says it prints."""
+
+    command: str
+    printed: str
+
+    def agrees(self, output: str) -> bool:
+        """Return whether `output` is what the document says."""
+        lines = self.printed.splitlines()
+        pattern = "".join(r"(?:.*\n)*?" if line == "..." else _line(line) + r"\n" for line in lines)
+        text = "".join(f"{line.rstrip()}\n" for line in output.splitlines())
+        return re.fullmatch(pattern, text) is not None
+
+
+def _line(line: str) -> str:
+    return ".*?".join(re.escape(part) for part in line.rstrip().split("..."))
+
+
+def session(document: Path) -> list[Typed]:
+    """Return the commands of a document, in its order."""
+    commands: list[Typed] = []
+    for block in _BLOCK.findall(document.read_text(encoding="utf-8")):
+        for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            first, *rest = piece.splitlines()
+            more = 0
+            while more < len(rest) and rest[more].startswith("> "):
+                more += 1
+            command = "\n".join([first, *(line[2:] for line in rest[:more])])
+            commands.append(Typed(command, "\n".join(rest[more:])))
+    return commands

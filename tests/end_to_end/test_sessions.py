@@ -1,0 +1,64 @@
+"""The sessions in README.md and below docs/ print what the documents say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.console import Typed, session
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [d for d in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if session(d)]
+
+
+def test_the_readme_has_a_session() -> None:
+    assert ROOT / "README.md" in DOCUMENTS
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_session_prints_what_the_document_says(document: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "work"
+    directory.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for typed in session(document):
+        done = subprocess.run(
+            ["bash", "-c", typed.command],
+            cwd=directory,
+            env={**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            text=True,
+        )
+        assert typed.agrees(done.stdout), f"$ {typed.command}\n{done.stdout}\ndiffers from\n{typed.printed}"
+
+
+@pytest.mark.parametrize(
+    ("printed", "output", "agrees"),
+    [
+        ("", "", True),
+        ("", "something\n", False),
+        ("one\ntwo", "one\ntwo\n", True),
+        ("one\ntwo", "one\n", False),
+        ("in ... s, done", "in 1.3 s, done\n", True),
+        ("in ... s, done", "in 1.3 s, failed\n", False),
+        ("...\nlast", "a\nb\nlast\n", True),
+        ("...\nlast", "last\n", True),
+        ("...\nlast", "a\nlast\nmore\n", False),
+        ("a.c", "abc\n", False),
+    ],
+)
+def test_dots_stand_for_what_varies_and_nothing_else(printed: str, output: str, agrees: bool) -> None:
+    assert Typed("true", printed).agrees(output) is agrees
+
+
+def test_a_command_goes_on_after_a_prompt(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("```console\n$ cat <<END\n> one\n> END\none\n$ true\n```\n\n```sh\n$ no session\n```\n")
+    assert session(document) == [Typed("cat <<END\none\nEND", "one"), Typed("true", "")]
