@@ -47,6 +47,7 @@ class Served:
     url: str
     switches: Switches = field(default_factory=Switches)
     requests: list[str] = field(default_factory=list)
+    sent: int = 0  # bytes of bodies
     released: threading.Event = field(default_factory=threading.Event)
 
 
@@ -113,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if body:
-                self.wfile.write(data[: len(data) // 2] if cut else data)
+                self.served.sent += self.wfile.write(data[: len(data) // 2] if cut else data)
         if cut:
             self.close_connection = True
 
