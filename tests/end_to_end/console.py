@@ -1,8 +1,10 @@
 """Sessions in the documents, run again: what stands after `$ ` is typed, what follows must be what it prints.
 
 A session is a fenced block marked `console`. All blocks of a document are one session in one directory. A line that
-starts with `> ` continues the command above it. In the output, `...` stands for any text within a line, and a line
-that is nothing but `...` for any number of lines: for times, sizes and what changes from host to host.
+starts with `> ` continues the command above it. The directory is called `/home/ada/work` in the documents.
+
+In the output a number stands for any number: times, sizes and versions differ from day to day. `...` stands for any
+text within a line, and a line that is nothing but `...` for any number of lines.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+PLACE = "/home/ada/work"
+_NUMBER = r"\d+(?:[.,]\d+)*"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -30,7 +34,11 @@ class Typed:
 
 
 def _line(line: str) -> str:
-    return ".*?".join(re.escape(part) for part in line.rstrip().split("..."))
+    return ".*?".join(_numbers(part) for part in line.rstrip().split("..."))
+
+
+def _numbers(text: str) -> str:
+    return _NUMBER.join(re.escape(part) for part in re.split(_NUMBER, text))
 
 
 def session(document: Path) -> list[Typed]:
