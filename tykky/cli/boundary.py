@@ -37,7 +37,7 @@ class _Verbs(click.RichGroup):
         command: click.Command = module.command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - click's own type
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import rich_click as click
 
 from tykky.cli.options import common, spec_file
-from tykky.cli.ports import build_publisher, find_uv, open_access, open_inside, open_site
+from tykky.cli.ports import LaunchPublisher, find_uv, open_access, open_inside, open_site
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
 from tykky.environment.build import Built, Plan, Source, Step, carry_out, prepare
 from tykky.errors import TykkyError
@@ -80,8 +80,7 @@ def command(
                 scratch=scratch,
             )
 
-        publisher = build_publisher(site)
-        built = carry_out(plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep)
+        built = carry_out(plan, LaunchPublisher(site), workshop, reporter, scratch_directory=site.scratch, keep=keep)
     _report(plan, built, time.monotonic() - started, as_json=as_json, quiet=quiet)
 
 
@@ -120,7 +119,7 @@ def _show_plan(plan: Plan, *, as_json: bool) -> None:
         }
         print(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    print(f"{plan.prefix}, generation {plan.number}, for {plan.platform}")
+    print(f"{plan.prefix} for {plan.platform}")
     for step in plan.steps:
         state = f"there already, {human_bytes(step.size or 0)}" if step.cached else _cost(step)
         print(f"  {step.layer.kind:<6} {step.layer.key[:12]}  {step.layer.reason}: {state}")

@@ -124,9 +124,7 @@ def _upgrade(everything: bool, names: tuple[str, ...], previous: Lock | None) ->
     return Upgrade(names=wanted)
 
 
-def _report(
-    lock_path: Path, changed: tuple[Change, ...], *, written: bool, as_json: bool, quiet: bool
-) -> None:
+def _report(lock_path: Path, changed: tuple[Change, ...], *, written: bool, as_json: bool, quiet: bool) -> None:
     if as_json:
         import sys
 

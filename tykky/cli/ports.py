@@ -6,23 +6,25 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tykky import runtime
 from tykky.access import Access
-from tykky.environment.build import Publisher
+from tykky.digests import Json, document_key
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.layers.workshop import Inside
 from tykky.lock.model import Package
 from tykky.process import Commands, which
 from tykky.progress import Reporter
-from tykky.resolve.ports import CondaResolver, PypiResolver
-from tykky.resolve.solve import Ports
-from tykky.runtime import inside as runtime_inside
 from tykky.runtime.host_image import make_host_image, make_inside
 from tykky.runtime.interpreter import find_interpreter
 from tykky.runtime.model import Launch, Stack
-from tykky.runtime.render import render_launch, render_launcher
 from tykky.site import Site, cache_directory, load_site
 from tykky.spec.model import Spec
+
+if TYPE_CHECKING:
+    from tykky.resolve.ports import CondaResolver, PypiResolver
+    from tykky.resolve.solve import Ports
 
 UV_HINT = "uv comes with tykky; reinstall tykky, or put uv on PATH"
 
@@ -47,6 +49,8 @@ def find_uv() -> Path:
 
 def resolver_ports(spec: Spec, access: Access, reporter: Reporter) -> Ports:
     """Return what `resolve` needs for the resolvers that the spec names."""
+    from tykky.resolve.solve import Ports
+
     commands = Commands()
 
     def conda() -> CondaResolver:
@@ -97,38 +101,62 @@ def site_programs(site: Site) -> dict[str, str]:
     return {name: os.fspath(path) for name, path in named.items() if path is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class _Inside:
-    """Runs a build's programs by the same text that launches use."""
-
-    inside: runtime_inside.Inside
-
-    def argv(self, prefix: str, images: Sequence[Path], tree: Path | None, command: Sequence[str]) -> list[str]:
-        stack = Stack(prefix, tuple(os.fspath(image) for image in images), tree)
-        return self.inside.argv(stack, command)
-
-
 def open_inside(site: Site, scratch: Path) -> Inside:
-    """Return what runs programs inside while building."""
-    return _Inside(runtime_inside.Inside(scratch / "inside", site.backends, site_programs(site)))
+    """Return what runs programs inside while building: the same text that launches use."""
+    from tykky.runtime.inside import Inside as RuntimeInside
+
+    inside = RuntimeInside(scratch / "inside", site.backends, site_programs(site))
+
+    class Adapter:
+        def argv(self, prefix: str, images: Sequence[Path], tree: Path | None, command: Sequence[str]) -> list[str]:
+            return inside.argv(Stack(prefix, tuple(os.fspath(image) for image in images), tree), command)
+
+    return Adapter()
 
 
-def build_publisher(site: Site) -> Publisher:
-    """Return the writer of the texts and mount points of a generation."""
+@dataclass(frozen=True, slots=True)
+class LaunchPublisher:
+    """Writes the launcher, launch.sh and the mount points of a generation."""
 
-    def launch(spec: Spec, record: GenerationRecord, activation: dict[str, str]) -> bytes:
+    site: Site
+
+    def settings(self, spec: Spec) -> Json:
+        """Return what decides how programs start: the site's and the spec's part, and our own templates."""
+        return {
+            "environ": dict(spec.runtime.environ),
+            "image": spec.runtime.image,
+            "backends": list(self.site.backends),
+            "programs": site_programs(self.site),
+            "templates": templates_digest(),
+        }
+
+    def launcher(self) -> bytes:
+        """Return the launcher's text."""
+        from tykky.runtime.render import render_launcher
+
+        return render_launcher().encode()
+
+    def launch(self, spec: Spec, record: GenerationRecord, activation: dict[str, str]) -> bytes:
+        """Return the text of `launch.sh`."""
+        from tykky.runtime.render import render_launch
+
         value = Launch(
             stack=Stack(record.prefix, tuple(layer.image for layer in record.layers)),
             name=record.name,
             activation=activation,
             environ=spec.runtime.environ,
-            backends=site.backends,
-            programs=site_programs(site),
+            backends=self.site.backends,
+            programs=site_programs(self.site),
         )
         return render_launch(value).encode("utf-8", "surrogateescape")
 
-    def mount_points(directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
+    def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
+        """Write the host image, and the links that show P inside Apptainer."""
         make_host_image(directory.private / "host.sqfs", record.prefix, names)
         make_inside(directory.private / "inside", record.prefix, names)
 
-    return Publisher(lambda: render_launcher().encode(), launch, mount_points)
+
+def templates_digest() -> str:
+    """Return the sha256 of everything that launch texts are rendered from."""
+    files = sorted((Path(runtime.__file__).parent / "templates").iterdir())
+    return document_key({path.name: path.read_text("utf-8") for path in files if path.is_file()})

@@ -11,11 +11,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
+from typing import Protocol
 
 from tykky import __version__
-from tykky.digests import document_key
+from tykky.digests import Json, document_key
 from tykky.environment.directory import (
     RECORD_FORMAT,
     EnvironmentDirectory,
@@ -25,10 +24,8 @@ from tykky.environment.directory import (
 from tykky.environment.publish import Generation, check_place, opened, publish
 from tykky.environment.scratch import is_noexec, scratch, scratch_parent
 from tykky.errors import BuildError, LockError, LockStale, Problem
-from tykky.layers import conda, pypi, script
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.stack import plan_stack, script_digests
-from tykky.layers.staged import finish
 from tykky.layers.workshop import Workshop
 from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock
@@ -107,10 +104,10 @@ def prepare(
                 hint="run 'tykky lock' (or build what is locked with --no-check)",
             )
     check_place(prefix)
-    base = _base(source, platform, find_interpreter)
+    directory = EnvironmentDirectory(prefix)
+    base = _base(source, platform, directory, find_interpreter)
     scripts = script_digests(source.spec, source.directory)
     layers = plan_stack(source.spec, source.lock, platform, base, scripts)
-    directory = EnvironmentDirectory(prefix)
     steps = tuple(_step(layer, directory) for layer in layers)
     return Plan(source, platform, prefix, base, steps, directory.next_number() if directory.exists() else 1)
 
@@ -125,12 +122,20 @@ def _check_platform(source: Source, platform: str) -> None:
         )
 
 
-def _base(source: Source, platform: str, find_interpreter: Callable[[str | None], Interpreter]) -> Base:
+def _base(
+    source: Source,
+    platform: str,
+    directory: EnvironmentDirectory,
+    find_interpreter: Callable[[str | None], Interpreter],
+) -> Base:
     entry = source.lock.locked_platform(platform)
     assert entry is not None
     if source.spec.conda is not None or source.spec.pypi is None:
         return Base(entry.python)
     wanted = source.spec.pypi.python
+    kept = _kept_interpreter(directory, wanted, entry.python)
+    if kept is not None:
+        return Base(entry.python, kept)
     found = find_interpreter(wanted if wanted is not None and wanted.startswith("/") else entry.python)
     if entry.python is not None and found.minor != entry.python:
         raise LockError(
@@ -139,6 +144,18 @@ def _base(source: Source, platform: str, find_interpreter: Callable[[str | None]
             hint="run 'tykky lock' to choose packages for this interpreter",
         )
     return Base(found.minor, os.fspath(found.path))
+
+
+def _kept_interpreter(directory: EnvironmentDirectory, wanted: str | None, minor: str | None) -> str | None:
+    """Return the host interpreter that P was built with, if it still serves.
+
+    An environment that exists keeps its interpreter: what another PATH or module finds first must not rebuild it.
+    """
+    if not directory.exists() or (wanted is not None and wanted.startswith("/")):
+        return None
+    record = directory.record()
+    serves = record.interpreter is not None and record.python == minor and os.access(record.interpreter, os.X_OK)
+    return record.interpreter if serves else None
 
 
 def _step(layer: PlannedLayer, directory: EnvironmentDirectory) -> Step:
@@ -156,23 +173,29 @@ class Built:
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """Writes the texts a launch needs; the runtime room's part of a generation, handed in."""
+class Publisher(Protocol):
+    """Writes what a launch needs: the runtime room's part of a generation."""
 
-    launcher: Callable[[], bytes]
-    launch: Callable[[Spec, GenerationRecord, dict[str, str]], bytes]
-    mount_points: Callable[[EnvironmentDirectory, GenerationRecord, tuple[str, ...]], None]
+    def settings(self, spec: Spec) -> Json:
+        """Return all that decides how programs start, besides the layers. Cheap: asked by every build."""
+        ...
+
+    def launcher(self) -> bytes:
+        """Return the launcher's text."""
+        ...
+
+    def launch(self, spec: Spec, record: GenerationRecord, activation: dict[str, str]) -> bytes:
+        """Return the text of `launch.sh`."""
+        ...
+
+    def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
+        """Write what backends need to show P. `names` are those at the top of the merged tree."""
 
 
-def identity_of(plan: Plan, launcher: bytes, launch: bytes) -> str:
+def identity_of(plan: Plan, publisher: Publisher) -> str:
     """Return the key of all that makes a generation what it is."""
     return document_key(
-        {
-            "layers": [step.layer.key for step in plan.steps],
-            "launcher": document_key(launcher.decode("utf-8", "surrogateescape")),
-            "launch": document_key(launch.decode("utf-8", "surrogateescape")),
-        }
+        {"layers": [step.layer.key for step in plan.steps], "launch": publisher.settings(plan.source.spec)}
     )
 
 
@@ -189,26 +212,26 @@ def carry_out(
 
     `workshop` makes the build's tools for a scratch directory. On any failure P is as it was.
     """
+    identity = identity_of(plan, publisher)
+    directory = EnvironmentDirectory(plan.prefix)
+    if directory.exists() and not plan.missing:
+        current = directory.record()
+        if current.identity == identity:
+            return Built(current, plan.prefix, changed=False)
     with opened(plan.prefix) as directory:
         if plan.missing:
             parent = scratch_parent(scratch_directory, reporter.warn)
             with disk_errors(parent), scratch(parent, keep=keep, say=reporter.warn) as private:
                 _build_missing(plan, directory, workshop(private))
         manifests = [directory.store.manifest(step.layer.key) for step in plan.steps]
-        record = _record(plan, manifests)
-        activation = merged_activation(manifests)
-        launcher = publisher.launcher()
-        launch = publisher.launch(plan.source.spec, record, activation)
-        record = _identified(record, identity_of(plan, launcher, launch))
-        if directory.exists() and directory.record().identity == record.identity:
-            return Built(directory.record(), plan.prefix, changed=False)
+        record = _record(plan, manifests, identity)
         publisher.mount_points(directory, record, top_names(manifests))
         files = {
             "tykky.toml": plan.source.spec_bytes,
             "tykky.lock": plan.source.lock_bytes,
-            "launch.sh": launch,
+            "launch.sh": publisher.launch(plan.source.spec, record, merged_activation(manifests)),
         }
-        publish(directory, Generation(record, files, launcher))
+        publish(directory, Generation(record, files, publisher.launcher()))
     return Built(record, plan.prefix, changed=True)
 
 
@@ -225,6 +248,10 @@ def disk_errors(scratch_directory: Path) -> Iterator[None]:
 
 
 def _build_missing(plan: Plan, directory: EnvironmentDirectory, workshop: Workshop) -> None:
+    # Imported here: with them come rattler, asyncio and the like, which a build with nothing to do can spare.
+    from tykky.layers import conda, pypi, script
+    from tykky.layers.staged import finish
+
     below: list[Path] = []
     for step in plan.steps:
         layer = step.layer
@@ -238,7 +265,9 @@ def _build_missing(plan: Plan, directory: EnvironmentDirectory, workshop: Worksh
             if layer.kind == "conda":
                 staged = conda.stage(layer, plan.platform, workshop)
             elif layer.kind == "pypi":
-                staged = pypi.stage(layer, plan.base, below, workshop)
+                locked = plan.source.lock.packages(plan.platform)
+                project = pypi.Project.of(plan.source.spec, locked, plan.source.directory)
+                staged = pypi.stage(layer, project, plan.base, below, workshop)
             else:
                 activation = merged_activation(
                     [directory.store.manifest(s.layer.key) for s in plan.steps[: len(below)]]
@@ -249,7 +278,7 @@ def _build_missing(plan: Plan, directory: EnvironmentDirectory, workshop: Worksh
         below.append(directory.store.image(layer.key))
 
 
-def _record(plan: Plan, manifests: list[Manifest]) -> GenerationRecord:
+def _record(plan: Plan, manifests: list[Manifest], identity: str) -> GenerationRecord:
     spec = plan.source.spec
     return GenerationRecord(
         format=RECORD_FORMAT,
@@ -257,7 +286,7 @@ def _record(plan: Plan, manifests: list[Manifest]) -> GenerationRecord:
         prefix=spec.prefix,
         platform=plan.platform,
         number=plan.number,
-        identity="",
+        identity=identity,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         made_by=f"tykky {__version__}",
         layers=tuple(
@@ -266,11 +295,8 @@ def _record(plan: Plan, manifests: list[Manifest]) -> GenerationRecord:
         ),
         programs=merged_programs(manifests),
         python=plan.base.python,
+        interpreter=plan.base.host_interpreter,
     )
-
-
-def _identified(record: GenerationRecord, identity: str) -> GenerationRecord:
-    return msgspec.structs.replace(record, identity=identity)
 
 
 def merged_programs(manifests: list[Manifest]) -> tuple[str, ...]:

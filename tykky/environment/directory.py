@@ -35,7 +35,7 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
 class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     """`environment.json`: one published state of P.
 
-    `identity` is the key of all that makes this generation what it is: layers and the text that launches them. Two
+    `identity` is the key of all that makes this generation what it is: layers and how they are launched. Two
     generations of one identity run the same.
     """
 
@@ -50,6 +50,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     layers: tuple[LayerRecord, ...]
     programs: tuple[str, ...]
     python: str | None = None
+    interpreter: str | None = None  # the host's, for a venv-type environment
 
 
 @dataclass(frozen=True, slots=True)

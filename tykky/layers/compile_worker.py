@@ -3,8 +3,8 @@
 Standard input is one JSON document: {"root": staging directory, "prefix": where it will live, "jobs": processes,
 "batches": [[path, …], …]}. For every batch that is done a line with its number of files is printed.
 
-Bytecode is not reproducible by itself: marshal writes a back-reference flag that depends on how many
-references an object happens to have (https://github.com/python/cpython/issues/78274), so what was compiled before in the
+Bytecode is not reproducible by itself: marshal writes a back-reference flag that depends on how many references
+an object happens to have (https://github.com/python/cpython/issues/78274), so what was compiled before in the
 same process shows. Hence each batch, the files of one directory of one package, is compiled in sorted order by
 a child forked from the same clean parent: its bytes depend on the batch alone, not on the number of
 processes, nor on what else the environment holds.

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from tykky.digests import document_key
 from tykky.layers.squashfs import BLOCK_SIZE
 from tykky.lock.model import Package
-from tykky.spec.model import Spec
+from tykky.spec.model import Pypi, Spec
 
 # Raised whenever the same inputs would give another tree: a fix in normalising, another launcher header.
 TREE_FORMAT = 1
@@ -114,11 +116,20 @@ def _pypi_package(spec: Spec, package: Package) -> dict[str, Any]:
         document["url"] = package.url
     if package.subdirectory:
         document["subdirectory"] = package.subdirectory
-    settings = spec.pypi.config_settings.get(package.name)
+    settings = _settings(spec.pypi, package.name)
     if settings:
         document["config-settings"] = {
             name: value if isinstance(value, str) else list(value) for name, value in settings.items()
         }
-    if package.name in spec.pypi.no_build_isolation:
+    if canonicalize_name(package.name) in {canonicalize_name(name) for name in spec.pypi.no_build_isolation}:
         document["no-build-isolation"] = True
     return document
+
+
+def _settings(pypi: Pypi, name: str) -> Mapping[str, str | tuple[str, ...]]:
+    """Return the build settings of a package, whichever spelling of its name the spec uses (PEP 503)."""
+    found: dict[str, str | tuple[str, ...]] = {}
+    for package, settings in pypi.config_settings.items():
+        if canonicalize_name(package) == canonicalize_name(name):
+            found.update(settings)
+    return found

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import tomli_w
+from packaging.utils import canonicalize_name
 
 from tykky.access import Access
+from tykky.digests import file_sha256
 from tykky.errors import ArtifactError, BuildError, FetchError
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.staged import Staged
@@ -21,7 +25,11 @@ from tykky.layers.tree import make_scripts_relocatable, replace_file, true_recor
 from tykky.layers.workshop import Workshop
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, full_disk_hint
+from tykky.spec.model import Pypi, Spec
 from tykky.store.images import PackagePaths
+
+if TYPE_CHECKING:
+    from tykky.layers.wheels import Surroundings
 
 # Files uv writes that tell of this host or this moment. REQUESTED says who asked for a package, which a
 # `--no-deps` install of a whole lock cannot know.
@@ -35,6 +43,42 @@ _MISMATCH = re.compile(
 
 # Turns a command line into one that runs where the lower layers are visible at the prefix.
 Enter = Callable[[Sequence[str]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The part of a spec and lock that building from source needs. `base` is the directory of both."""
+
+    base: Path
+    pypi: Pypi
+    exclude_newer: str | None
+    against: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: Spec, packages: Sequence[Package], base: Path) -> Project:
+        """Return the project of a spec and the packages locked for one platform."""
+        assert spec.pypi is not None
+        against = tuple(sorted(f"{p.name}=={p.version}" for p in packages))
+        return cls(base, spec.pypi, spec.environment.exclude_newer, against)
+
+    def surroundings(self, base: Base, interpreter: str, enter: Enter) -> Surroundings:
+        """Return what wheels are built with."""
+        from tykky.layers.wheels import Surroundings
+
+        assert base.python is not None
+        return Surroundings(
+            base=self.base,
+            python=base.python,
+            interpreter=interpreter,
+            run_inside=enter,
+            against=self.against,
+            no_build_isolation=self.pypi.no_build_isolation,
+            config_settings=self.pypi.config_settings,
+            index_url=self.pypi.index_url,
+            extra_index_url=self.pypi.extra_index_url,
+            find_links=self.pypi.find_links,
+            exclude_newer=self.exclude_newer,
+        )
 
 
 def make_venv(root: Path, interpreter: Path, minor: str) -> None:
@@ -60,8 +104,6 @@ def pylock(packages: Sequence[Package], wheels: Mapping[str, Path], access: Acce
     for package in sorted(packages, key=lambda p: p.name):
         local = wheels.get(package.name)
         if local is not None:
-            from tykky.digests import file_sha256
-
             artifact = {"path": os.fspath(local), "hashes": {"sha256": file_sha256(local)}}
         else:
             assert package.url is not None and package.sha256 is not None
@@ -86,7 +128,7 @@ def install(request: Path, root: Path, target: Sequence[str], enter: Enter, coun
         argv.append("--offline")
     with workshop.reporter.phase("install PyPI packages", total=count, unit="packages") as phase:
         try:
-            workshop.commands.stream(enter(argv), lambda line: phase.advance(1 if line.startswith(" + ") else 0))
+            workshop.commands.stream(enter(argv), lambda line: phase.advance() if line.startswith(" + ") else None)
         except CommandFailed as error:
             raise _translate(error, access) from None
 
@@ -194,7 +236,7 @@ def _recorded(root: Path, site: Path, info: Path) -> tuple[str, ...]:
     return tuple(sorted(paths))
 
 
-def stage(planned: PlannedLayer, base: Base, below: Sequence[Path], workshop: Workshop) -> Staged:
+def stage(planned: PlannedLayer, project: Project, base: Base, below: Sequence[Path], workshop: Workshop) -> Staged:
     """Install the layer's packages into a staged tree; return what to pack.
 
     `below` are the images of the lower layers, bottom first; they hold the interpreter unless it is the host's.
@@ -203,35 +245,80 @@ def stage(planned: PlannedLayer, base: Base, below: Sequence[Path], workshop: Wo
     image_root = workshop.scratch / "pypi"
     tree = image_root / prefix.lstrip("/")
     tree.mkdir(parents=True)
-    if base.host_interpreter is not None:
-        assert base.python is not None
-        interpreter = base.host_interpreter
-        make_venv(tree, Path(interpreter), base.python)
-        target = ["--python", os.fspath(tree / "bin" / "python")]
-
-        def enter(argv: Sequence[str]) -> list[str]:
-            return list(argv)
-    else:
-        interpreter = f"{prefix}/bin/python"
-        target = ["--python", interpreter, "--prefix", os.fspath(tree)]
-
-        def enter(argv: Sequence[str]) -> list[str]:
-            return workshop.inside.argv(prefix, below, None, argv)
-
-    wheels = build_wheels(planned, interpreter, enter, workshop)
-    request = workshop.scratch / "pylock.toml"
-    request.write_bytes(pylock(planned.packages, wheels, workshop.access))
-    if planned.packages:
-        install(request, tree, target, enter, len(planned.packages), workshop)
+    place = _host_venv(tree, base) if base.host_interpreter is not None else _on_top(tree, prefix, below, workshop)
+    _install_all(planned.packages, project, base, place, workshop)
     tidy(tree, prefix)
     return Staged(
         image_root=image_root,
         tree=tree,
         packages=installed_paths(tree, planned.packages),
-        interpreter=tuple(enter([interpreter])),
+        interpreter=tuple(place.enter([place.interpreter])),
     )
 
 
-def build_wheels(planned: PlannedLayer, interpreter: str, enter: Enter, workshop: Workshop) -> dict[str, Path]:
-    """Return a wheel for every package that is not one already, by name: from the cache, or built now."""
-    return {}
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where packages go and which interpreter they are for.
+
+    `enter` makes the lower layers visible at the prefix, `enter_installed` those and what is staged by now;
+    `installed` is the interpreter that sees the latter.
+    """
+
+    tree: Path
+    interpreter: str
+    target: tuple[str, ...]
+    enter: Enter
+    installed: str
+    enter_installed: Enter
+
+
+def _host_venv(tree: Path, base: Base) -> _Place:
+    """Make the venv. Its own python runs where it is staged: nothing has to be mounted."""
+    assert base.host_interpreter is not None and base.python is not None
+    make_venv(tree, Path(base.host_interpreter), base.python)
+    staged = os.fspath(tree / "bin" / "python")
+    return _Place(tree, base.host_interpreter, ("--python", staged), list, staged, list)
+
+
+def _on_top(tree: Path, prefix: str, below: Sequence[Path], workshop: Workshop) -> _Place:
+    """Install beside the lower layers, with their interpreter at its final path."""
+
+    def enter(argv: Sequence[str]) -> list[str]:
+        return workshop.inside.argv(prefix, below, None, argv)
+
+    def enter_installed(argv: Sequence[str]) -> list[str]:
+        return workshop.inside.argv(prefix, below, tree, argv)
+
+    interpreter = f"{prefix}/bin/python"
+    target = ("--python", interpreter, "--prefix", os.fspath(tree))
+    return _Place(tree, interpreter, target, enter, interpreter, enter_installed)
+
+
+def _install_all(packages: Sequence[Package], project: Project, base: Base, place: _Place, workshop: Workshop) -> None:
+    """Install wheels and what builds in isolation first, then what is built against them."""
+    unisolated = {canonicalize_name(name) for name in project.pypi.no_build_isolation}
+    first = [p for p in packages if p.source == "wheel" or canonicalize_name(p.name) not in unisolated]
+    second = [p for p in packages if p not in first]
+    _install_batch(first, project, base, (place.interpreter, place.enter), place, workshop)
+    _install_batch(second, project, base, (place.installed, place.enter_installed), place, workshop)
+
+
+def _install_batch(
+    packages: Sequence[Package],
+    project: Project,
+    base: Base,
+    builder: tuple[str, Enter],
+    place: _Place,
+    workshop: Workshop,
+) -> None:
+    """Build what is no wheel with the interpreter of `builder`, then install all of `packages`."""
+    if not packages:
+        return
+    from tykky.layers.wheels import build_wheel, local_wheel
+
+    surroundings = project.surroundings(base, *builder)
+    files = {p.name: build_wheel(p, surroundings, workshop) for p in packages if p.source != "wheel"}
+    files |= {p.name: local_wheel(p, project.base) for p in packages if p.source == "wheel" and p.path is not None}
+    request = workshop.scratch / "pylock.toml"
+    request.write_bytes(pylock(packages, files, workshop.access))
+    install(request, place.tree, place.target, place.enter, len(packages), workshop)

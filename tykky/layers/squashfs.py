@@ -68,10 +68,9 @@ def pack_argv(
     *,
     level: int,
     whiteouts: Sequence[str] = (),
-    excludes: Path | None = None,
     processors: int | None = None,
 ) -> list[str]:
-    """Return the mksquashfs command line. `whiteouts` are paths below the image's root, `excludes` a file of patterns."""
+    """Return the mksquashfs command line. `whiteouts` are paths below the image's root."""
     argv = [os.fspath(program), os.fspath(tree), os.fspath(image)]
     argv += ["-noappend"]  # a leftover of the same name is not extended
     argv += ["-comp", "zstd", "-Xcompression-level", str(level), "-b", str(BLOCK_SIZE)]
@@ -88,8 +87,6 @@ def pack_argv(
             "-p",
             f"{_quoted(path)} c 0 0 0 0 0",
         ]  # a 0:0 character device hides the path below (overlayfs)
-    if excludes is not None:
-        argv += ["-wildcards", "-ef", os.fspath(excludes)]
     return argv
 
 
