@@ -255,7 +255,7 @@ _odd = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.dictionaries(_words, _odd, max_size=6))
 def test_problems_are_found_exactly_when_msgspec_refuses(values):
     try:

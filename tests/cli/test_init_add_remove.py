@@ -275,7 +275,7 @@ def test_ways_to_type_a_conda_requirement(tykky, typed, written):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["numpy 2"], "'numpy 2' is not a requirement: expected semicolon (after name with no version specifier) or end"),
+        (["numpy 2.1"], "'numpy 2.1' is not a requirement: write an operator before the version: numpy==2.1"),
         (["numpy", "pillow=11"], "'pillow=11' is not a requirement: write '==11' for exactly this version"),
         (["--", "-e ./x"], "'-e ./x' is not a requirement: options of pip do not belong here"),
         (["--conda", "gdal>="], "'gdal>=' is not a conda requirement: a version is missing after '>='"),

@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.lock.sample import COMMIT, SHA, conda, lock_of, pypi
 from tykky import __version__
@@ -229,3 +231,26 @@ def test_a_thousand_packages_are_read_without_the_slow_path(monkeypatch):
     monkeypatch.setattr(tykky.toml.document, "locate", never)
     lock = lock_of(*(pypi(f"p{number}") for number in range(1000)))
     assert len(parse_lock(render_lock(lock)).package) == 1000
+
+
+_SAMPLE = render_lock(
+    lock_of(
+        conda("python", "3.12.7", depends=("openssl >=3",), license="PSF-2.0"),
+        pypi("cowsay", "6.1"),
+        pypi("lib", url="git+https://h/r", sha256=None, size=None, source="git", commit=COMMIT),
+        pypi=("cowsay",),
+    )
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.integers(0, len(_SAMPLE)),
+    st.integers(0, 12),
+    st.text('"[]{}=.,\n\\#\0/ 1aé', max_size=6),
+)
+def test_a_damaged_lockfile_is_read_or_refused_but_never_fails_otherwise(at, length, put):
+    try:
+        parse_lock(_SAMPLE[:at] + put + _SAMPLE[at + length :])
+    except LockError as error:
+        assert error.problems

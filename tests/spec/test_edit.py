@@ -206,7 +206,7 @@ def _values(array: str) -> list[str]:
     return tomllib.loads(f"a = {array}")["a"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_arrays(), _name)
 def test_what_is_added_to_any_array_can_be_taken_out_again(array, name):
     values = _values(array)
@@ -216,7 +216,7 @@ def test_what_is_added_to_any_array_can_be_taken_out_again(array, name):
     assert removed(grown, len(values)) == array
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_arrays(), st.data())
 def test_any_element_of_any_array_can_go_or_be_replaced(array, data):
     values = _values(array)

@@ -37,7 +37,8 @@ _CONDA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _CONDA_BUILD = re.compile(r"[A-Za-z0-9_.+*]+|\^[^\s\[\]=,'\"]*\$")
 _CONDA_TOKEN = re.compile(r"\s*(?:(?P<op>===?|!=|<=|>=|~=|=|<|>)\s*)?(?P<version>[A-Za-z0-9_.+!*-]*)\s*")
 _CONDA_VERSION = re.compile(
-    r"\*|(?:\d+!)?[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*_?(?:\+[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)?(?:\.?\*)?"
+    r"\*|(?:\d+!)?[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*[_-]*"
+    r"(?:\+[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*[_-]*)?(?:\.?\*)?"
 )
 
 
@@ -236,6 +237,8 @@ def _why(text: str, message: str) -> str:
         return f"write the package's name before a URL: name @ {text}"
     if (single := re.match(r"[\w.-]+\s*(?<![=<>!~])=\s*(?P<version>[^=\s][^\s;]*)", text)) is not None:
         return f"write '=={single['version']}' for exactly this version"
+    if (bare := re.match(r"([\w.-]+)\s+(\d[\w.*]*)", text)) is not None:
+        return f"write an operator before the version: {bare[1]}=={bare[2]}"
     if "/" in text and re.fullmatch(r"[\w./-]+", text):
         return f"write './{text}' for a local path"
     return _first_line(message)
