@@ -1,7 +1,7 @@
 """Write the JSON schemas of tykky.toml, tykky.lock and site.toml from the models in the code.
 
-    python schemas/generate.py            write them
-    python schemas/generate.py --check    say which are not current, and exit with 1
+python schemas/generate.py            write them
+python schemas/generate.py --check    say which are not current, and exit with 1
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def _mode_of(target: Path) -> int | None:
 
 def _umask() -> int:
     """Return this process's umask without the moment in which another thread would see a changed one."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)
     return 0o022
