@@ -49,7 +49,7 @@ class Asking:
     def resolver(self, **access: Any) -> PypiResolver:
         reach = Access(self.root / "cache", **access)
         # No second tries: a test that wants a failure wants it now.
-        environ = {"UV_HTTP_RETRIES": "0", "TYKKY_TEST_PIP_RETRIES": "0"}
+        environ = {"UV_HTTP_RETRIES": "0"}
         commands = Commands(environ=clean_environ(environ), log=self.root / "log")
         if self.kind == "uv":
             from tykky.resolve.pypi.uv import UvResolver

@@ -34,8 +34,7 @@ class _File:
     project: str
     uploaded: str
     requires_python: str | None
-    hashed: bool
-    sha256: str
+    hashes: dict[str, str]
 
 
 @dataclass
@@ -62,16 +61,16 @@ class Index:
         *,
         uploaded: str = "2026-01-01T00:00:00Z",
         requires_python: str | None = None,
-        hashed: bool = True,
-        sha256: str | None = None,
+        hashes: dict[str, str] | None = None,
     ) -> str:
-        """Serve a copy of a wheel or sdist and return its URL. `sha256` is what the index claims."""
+        """Serve a copy of a wheel or sdist and return its URL. `hashes` is what the index claims (default: sha256)."""
         target = self.root / artifact.name
         shutil.copyfile(artifact, target)
-        true = hashlib.sha256(target.read_bytes()).hexdigest()
+        true = {"sha256": hashlib.sha256(target.read_bytes()).hexdigest()}
         stem = artifact.name.removesuffix(".tar.gz")
         project = (stem.rsplit("-", 1)[0] if stem != artifact.name else stem.split("-")[0]).replace("_", "-")
-        self.files[artifact.name] = _File(target, project.lower(), uploaded, requires_python, hashed, sha256 or true)
+        claimed = true if hashes is None else hashes
+        self.files[artifact.name] = _File(target, project.lower(), uploaded, requires_python, claimed)
         return f"{self.origin}/files/{artifact.name}"
 
     def fault(self, path: str, what: Fault) -> None:
@@ -142,7 +141,7 @@ def _json_page(project: str, files: dict[str, _File], origin: str) -> bytes:
         {
             "filename": name,
             "url": f"{origin}/files/{quote(name)}",
-            "hashes": {"sha256": file.sha256} if file.hashed else {},
+            "hashes": file.hashes,
             "requires-python": file.requires_python,
             "size": file.path.stat().st_size,
             "upload-time": file.uploaded,
@@ -156,7 +155,7 @@ def _json_page(project: str, files: dict[str, _File], origin: str) -> bytes:
 def _html_page(files: dict[str, _File], origin: str) -> bytes:
     lines = ["<!DOCTYPE html><html><body>"]
     for name, file in files.items():
-        fragment = f"#sha256={file.sha256}" if file.hashed else ""
+        fragment = "".join(f"#{name}={value}" for name, value in list(file.hashes.items())[:1])
         python = file.requires_python
         needs = "" if python is None else f' data-requires-python="{python.replace(">", "&gt;")}"'
         lines.append(f'<a href="{origin}/files/{quote(name)}{fragment}"{needs}>{name}</a>')

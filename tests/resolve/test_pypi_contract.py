@@ -15,7 +15,7 @@ from tykky.digests import file_sha256, source_fingerprint
 from tykky.errors import FetchError, ResolveError
 from tykky.lock.model import Package
 
-KINDS = ["uv"]
+KINDS = ["uv", "pip-tools"]
 
 
 @pytest.fixture(params=KINDS)
@@ -52,6 +52,8 @@ def test_a_wheel_is_locked_with_its_url_hash_size_and_dependencies(ask: Asking, 
     leaf = make_wheel(made, "leaf", "1.0")
     top = make_wheel(made, "Top_Package", "2.0", requires=["leaf>=1"])
     leaf_url, top_url = pypi_index.add(leaf), pypi_index.add(top)
+    # pip's report does not tell sizes.
+    leaf_size, top_size = (None, None) if ask.kind == "pip-tools" else (leaf.stat().st_size, top.stat().st_size)
     assert ask("top.package") == (
         Package(
             name="leaf",
@@ -60,7 +62,7 @@ def test_a_wheel_is_locked_with_its_url_hash_size_and_dependencies(ask: Asking, 
             platform=PLATFORM,
             url=leaf_url,
             sha256=file_sha256(leaf),
-            size=leaf.stat().st_size,
+            size=leaf_size,
             source="wheel",
         ),
         Package(
@@ -70,7 +72,7 @@ def test_a_wheel_is_locked_with_its_url_hash_size_and_dependencies(ask: Asking, 
             platform=PLATFORM,
             url=top_url,
             sha256=file_sha256(top),
-            size=top.stat().st_size,
+            size=top_size,
             source="wheel",
             depends=("leaf",),
         ),
@@ -324,6 +326,8 @@ def test_locked_versions_stay_until_they_no_longer_satisfy(ask: Asking, pypi_ind
 def test_a_better_wheel_of_the_locked_version_does_not_move_the_lock(
     ask: Asking, pypi_index: Index, made: Path
 ) -> None:
+    if ask.kind == "pip-tools":
+        pytest.skip("pip tells only the wheel it would take now")
     pypi_index.add(make_wheel(made, "leaf", "1.0"))
     locked = ask("leaf")
     pypi_index.add(make_wheel(made, "leaf", "1.0", tag=f"cp{PYTHON.replace('.', '')}-none-any"))
@@ -340,7 +344,8 @@ def test_what_conda_provides_satisfies_and_is_not_locked(ask: Asking, pypi_index
     packages = ask("top", "numpy", provided=conda("numpy==2.1.0", "other-name==1.0+local", "unused==3"))
     assert versions(packages) == {"top": "1.0"}
     assert packages[0].depends == ("numpy", "other-name")
-    assert not any("numpy" in path for path in pypi_index.requests)
+    if ask.kind == "uv":  # pip looks at every place before it applies a constraint
+        assert not any("numpy" in path for path in pypi_index.requests)
 
 
 def test_a_requirement_that_conda_does_not_meet(ask: Asking, pypi_index: Index, made: Path) -> None:

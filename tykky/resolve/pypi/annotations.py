@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from packaging.utils import NormalizedName, canonicalize_name
 
@@ -38,6 +38,13 @@ def direct_dependencies(text: str) -> Mapping[NormalizedName, tuple[str, ...]]:
             if _NAME.fullmatch(name := parent.strip()):
                 found[canonicalize_name(name)].add(current)
     return {name: tuple(sorted(needs)) for name, needs in found.items()}
+
+
+def requirement_blocks(text: str) -> Iterator[tuple[NormalizedName, str]]:
+    """Return name and requirement (`name==1.0`, `name @ url`) of each line of a compiled file without hashes."""
+    for line in text.splitlines():
+        if match := _REQUIREMENT.match(line):
+            yield canonicalize_name(match["name"]), line.partition("  #")[0].strip()
 
 
 def _is_annotation(line: str, comment: str) -> bool:

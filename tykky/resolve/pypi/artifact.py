@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -11,6 +11,7 @@ from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, p
 from tykky.access import Access
 from tykky.digests import file_sha256
 from tykky.lock.model import Package
+from tykky.resolve.pypi.download import sha256_of
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.urls import file_name, file_path, recorded_path, without_credentials
 
@@ -65,12 +66,17 @@ def _build(wheel: Artifact) -> BuildTag:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Writes artifacts down for a lock in `base`."""
+    """Writes artifacts down for a lock in `base`.
+
+    `environ` is what a download sees (proxies, credentials): an artifact whose sha256 the index does not tell is
+    fetched to learn it.
+    """
 
     access: Access
     platform: str
     base: Path
     portable: frozenset[Path] = frozenset()
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def archive(
         self,
@@ -81,13 +87,15 @@ class Recorder:
         depends: tuple[str, ...] = (),
         subdirectory: str | None = None,
     ) -> Package:
-        """Return the locked package of a wheel or sdist. `artifact.sha256` is known, or the file is local."""
+        """Return the locked package of a wheel or sdist. Raises `FetchError` if its sha256 cannot be learned."""
         local = file_path(artifact.url)
         path = None if local is None else recorded_path(local, self.base, self.portable)
         sha256, size = artifact.sha256, artifact.size
         if local is not None:
             # An index page may claim anything; a local file is what it is.
             sha256, size = file_sha256(local), local.stat().st_size
+        elif sha256 is None:
+            sha256, size = sha256_of(artifact.url, self.access, self.environ)
         return Package(
             name=canonicalize_name(name),
             version=version,

@@ -91,6 +91,22 @@ def download(url: str, target: Path, environ: Mapping[str, str]) -> None:
         time.sleep(0.5 * 2**attempt)
 
 
+def answers(url: str, environ: Mapping[str, str]) -> tuple[str | None, FetchError | None]:
+    """Return what a page's server says, as a status (`404 Not Found`), and the error if that is no answer.
+
+    A page that is there, or that a working server does not have, is no error.
+    """
+    try:
+        with NamedTemporaryFile(prefix="tykky-") as file:
+            _download(url, Path(file.name), environ)
+    except urllib.error.HTTPError as error:
+        status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
+        return status, None if error.code in (404, 410) else answered(redacted(url), status)
+    except (OSError, http.client.HTTPException) as error:
+        return None, not_reached(redacted(url), _why(error), environ)
+    return "200 OK", None
+
+
 def _download(url: str, target: Path, environ: Mapping[str, str]) -> None:
     timeout = float(environ.get("UV_HTTP_TIMEOUT", _TIMEOUT))
     request = _request(expanded(url, environ), environ)

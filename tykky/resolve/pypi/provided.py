@@ -35,10 +35,11 @@ class Stub:
         return f"{self.name} @ {self.wheel.as_uri()}"
 
 
-def write_stubs(provided: Iterable[Package], directory: Path) -> tuple[Stub, ...]:
+def write_stubs(provided: Iterable[Package], directory: Path, *, marked: bool = False) -> tuple[Stub, ...]:
     """Write the stubs into `directory`, where equal ones of other locks are used again; sorted by name.
 
-    A distribution whose version is not a PEP 440 version cannot satisfy any requirement and is left out.
+    With `marked` the wheels have the version `marked_version`. A distribution whose version is not a PEP 440 version
+    cannot satisfy any requirement and is left out.
     """
     found: dict[NormalizedName, Version] = {}
     for entry in sorted(entry for package in provided for entry in package.provides):
@@ -47,7 +48,19 @@ def write_stubs(provided: Iterable[Package], directory: Path) -> tuple[Stub, ...
             found[canonicalize_name(name)] = Version(version)
         except InvalidVersion:
             continue
-    return tuple(Stub(name, version, _write(directory, name, version)) for name, version in sorted(found.items()))
+    return tuple(
+        Stub(name, version, _write(directory, name, marked_version(version) if marked else version))
+        for name, version in sorted(found.items())
+    )
+
+
+def marked_version(version: Version) -> Version:
+    """Return a version that no index has and that every requirement takes for `version` (PEP 440: local versions).
+
+    For pip, which does not apply a constraint with a URL to a requirement with extras. A version that is local already
+    stays: `==1.0+cu124` must find it, and no other index than the one it is of has it.
+    """
+    return version if version.local else Version(f"{version}+conda")
 
 
 def _write(directory: Path, name: NormalizedName, version: Version) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
@@ -41,12 +41,36 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The files' texts, and the local paths that the user typed as relative ones."""
+    """The files' texts, and the local paths that the user typed as relative ones.
 
-    requirements: str
+    `options` are the lines of a requirements file that name indexes and find-links, `lines` its requirements.
+    """
+
+    options: tuple[str, ...]
+    lines: tuple[str, ...]
     constraints: str
     overrides: str
     portable: frozenset[Path]
+
+    @property
+    def requirements(self) -> str:
+        """The text of one requirements file."""
+        return _text([*self.options, *self.lines])
+
+
+def pin_references(request: PypiRequest) -> PypiRequest:
+    """Return the request with git references replaced by the commits that the previous lock has of them.
+
+    For resolvers that do not remember commits themselves.
+    """
+    commits = {p.url: p.commit for p in request.preferred if p.source == "git" and p.platform == request.platform}
+
+    def pinned(text: str) -> str:
+        found = git_reference(text)
+        commit = None if found is None else commits.get(f"git+{found[0]}")
+        return text if found is None or commit is None else text.replace(f"@{found[1]}", f"@{commit}", 1)
+
+    return replace(request, requirements=tuple(pinned(text) for text in request.requirements))
 
 
 def write_question(request: PypiRequest, access: Access, stubs: Iterable[Stub]) -> Question:
@@ -62,7 +86,8 @@ def write_question(request: PypiRequest, access: Access, stubs: Iterable[Stub]) 
     provided = [stub.constraint for stub in stubs]
     links = [f"--find-links {_link(place, request.base, access)}" for place in request.find_links]
     return Question(
-        requirements=_text([*_indexes(request, access), *links, *(line.text for line in lines["requirements"])]),
+        options=(*_indexes(request, access), *links),
+        lines=tuple(line.text for line in lines["requirements"]),
         constraints=_text([*(line.text for line in lines["constraints"]), *provided]),
         overrides=_text([line.text for line in lines["overrides"]]),
         portable=frozenset(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
+from tykky.access import Access
 from tykky.errors import FetchError, ResolveError
 from tykky.process import tail
 from tykky.resolve.ports import PypiRequest
@@ -42,6 +43,7 @@ class Asked:
     """What was asked for, as far as an explanation needs it."""
 
     request: PypiRequest
+    access: Access
     stubs: tuple[Stub, ...] = ()
     environ: Mapping[str, str] | None = None
 
@@ -184,4 +186,9 @@ def one_line(text: str) -> str:
 def _mentions(text: str, name: str | None) -> bool:
     if name is None:
         return False
-    return re.search(rf"(?<![\w.-]){re.escape(canonicalize_name(name))}(?![\w-])", text) is not None
+    return re.search(rf"(?<![\w.-]){re.escape(canonicalize_name(name))}(?![\w-]|\.\w)", text) is not None
+
+
+def missing_extra(name: str, extra: str) -> str:
+    """Return the warning for an extra of a package that conda provides."""
+    return f"{name}[{extra}]: {name} comes from conda, so name what the extra needs in [conda.dependencies]"

@@ -27,7 +27,7 @@ from tykky.resolve.pypi.artifact import Recorder
 from tykky.resolve.pypi.provided import Stub, write_stubs
 from tykky.resolve.pypi.question import Question, cutoff, write_question
 from tykky.resolve.pypi.target import Target
-from tykky.resolve.pypi.trouble import Asked, one_line
+from tykky.resolve.pypi.trouble import Asked, missing_extra, one_line
 from tykky.resolve.pypi.uv_answer import Answer, Graph, locked_packages, preferences, read_answer
 from tykky.resolve.pypi.uv_report import UvReport, read_uv_report
 from tykky.resolve.pypi.uv_trouble import uv_error
@@ -64,8 +64,8 @@ class UvResolver:
         target = Target(request.platform, request.python, request.glibc)
         stubs = write_stubs(request.provided, self.access.cache / "provided")
         question = write_question(request, self.access, stubs)
-        asked = Asked(request, stubs, self.commands.environ)
-        recorder = Recorder(self.access, request.platform, request.base, question.portable)
+        asked = Asked(request, self.access, stubs, self.commands.environ)
+        recorder = Recorder(self.access, request.platform, request.base, question.portable, self.commands.environ)
         argv = [os.fspath(self.uv), *compile_arguments(request, target, self.access)]
         with (
             reporter.phase(f"choose PyPI packages for {request.platform}"),
@@ -185,8 +185,3 @@ def _tell(
             f"metadata of {', '.join(built)} was asked of Python {sys.version_info[0]}.{sys.version_info[1]}, "
             f"for want of a Python {request.python} on this host"
         )
-
-
-def missing_extra(name: str, extra: str) -> str:
-    """Return the warning for an extra of a package that conda provides."""
-    return f"{name}[{extra}]: {name} comes from conda, so name what the extra needs in [conda.dependencies]"

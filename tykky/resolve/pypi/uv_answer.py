@@ -120,7 +120,7 @@ def _locked(
             depends=depends,
         )
     if package.directory is not None:
-        path = answer.directory / package.directory.path
+        path = (answer.directory / package.directory.path).resolve()
         if package.directory.editable:
             raise ResolveError(
                 f"{path} is to be installed editable, which an image cannot do: it is read-only",
@@ -148,13 +148,13 @@ def _artifact(file: PackageWheel | PackageSdist, answer: Answer) -> Artifact:
 
 
 def _url(url: str | None, path: str | None, answer: Answer) -> str:
-    return url if url is not None else (answer.directory / (path or "")).as_uri()
+    return url if url is not None else (answer.directory / (path or "")).resolve().as_uri()
 
 
 def _directory_version(package: PylockPackage, answer: Answer, graph: Graph) -> str:
     version = _static_version(answer, package) or graph.versions.get(package.name)
     if version is None:
-        place = "" if package.directory is None else f" in {answer.directory / package.directory.path}"
+        place = "" if package.directory is None else f" in {(answer.directory / package.directory.path).resolve()}"
         raise ResolveError(
             f"the version of {package.name}{place} is known only to its build backend, and uv does not tell it",
             hint="write 'version' into its [project] table",
