@@ -390,7 +390,7 @@ def test_remove_as_json(tykky):
     assert json.loads(out) == {"spec": "tykky.toml", "conda": ["numpy"], "pypi": ["numpy"]}
 
 
-def test_a_spec_that_cannot_be_written(tykky):
+def test_an_edit_follows_a_symbolic_link(tykky):
     write(BOTH)
     Path("sub").mkdir()
     os.symlink("../tykky.toml", "sub/tykky.toml")

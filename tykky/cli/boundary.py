@@ -31,7 +31,7 @@ class _Verbs(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing():
+        if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing(ctx.obj):
             return click.RichCommand(cmd_name, help=VERBS[cmd_name][1])
         module = importlib.import_module(f"tykky.cli.{VERBS[cmd_name][0]}")
         command: click.Command = module.command
@@ -48,8 +48,8 @@ class _Verbs(click.RichGroup):
             raise click.UsageError(f"{error.message.rstrip('.')} ({hint})", ctx) from None
 
 
-def _only_listing() -> bool:
-    return len(sys.argv) == 1 or sys.argv[1] in ("--help", "-h")
+def _only_listing(words: list[str]) -> bool:
+    return not words or words[0] in ("--help", "-h")
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +65,7 @@ def run(words: list[str]) -> int:
     """Run the command line; return its exit code. Every expected error is rendered here and nowhere else."""
     as_json = "--json" in words
     try:
-        result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False)
+        result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False, obj=words)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:

@@ -37,8 +37,8 @@ _CONDA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _CONDA_BUILD = re.compile(r"[A-Za-z0-9_.+*]+|\^[^\s\[\]=,'\"]*\$")
 _CONDA_TOKEN = re.compile(r"\s*(?:(?P<op>===?|!=|<=|>=|~=|=|<|>)\s*)?(?P<version>[A-Za-z0-9_.+!*-]*)\s*")
 _CONDA_VERSION = re.compile(
-    r"\*|(?:\d+!)?[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*[_-]*"
-    r"(?:\+[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*[_-]*)?(?:\.?\*)?"
+    r"\*|(?:\d+!)?[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*[_-]*"
+    r"(?:\+[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*[_-]*)?(?:\.?\*)?"
 )
 
 
