@@ -50,6 +50,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("XDG_CONFIG_HOME", str(made / ".config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(made / ".local/share"))
     monkeypatch.setenv("XDG_STATE_HOME", str(made / ".local/state"))
+    # One for all tests of a worker: a launcher keeps there what it found out about this host.
+    runtime = tmp_path_factory.getbasetemp() / "runtime"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(made / ".gitconfig"))
     for role in ("AUTHOR", "COMMITTER"):

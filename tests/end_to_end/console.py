@@ -48,7 +48,7 @@ def session(document: Path) -> list[Typed]:
         for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             first, *rest = piece.splitlines()
             more = 0
-            while more < len(rest) and rest[more].startswith("> "):
+            while more < len(rest) and f"{rest[more]} ".startswith("> "):
                 more += 1
             command = "\n".join([first, *(line[2:] for line in rest[:more])])
             commands.append(Typed(command, "\n".join(rest[more:])))
