@@ -7,18 +7,39 @@ from collections.abc import Iterator
 
 import tykky.process  # noqa: F401  errors that other modules add to the tree
 from tykky.errors import TykkyError
+from tykky.runtime import model
+
+# What a launcher itself ends with, before a program of the environment has started.
+LAUNCHER = {
+    model.EXIT_CANNOT_NEST: "It was called inside another environment, and this host cannot mount a second one there.",
+    model.EXIT_DAMAGED: "The environment directory lacks an image, or its `launch.sh`.",
+    model.EXIT_MOUNT_FAILED: "A backend was chosen, but could not mount.",
+    model.EXIT_NO_BACKEND: "No backend works on this host; `tykky doctor` says why.",
+    126: "The program cannot be executed.",
+    127: "There is no such program.",
+}
 
 
 def exit_codes_page() -> str:
     """Return the page: one row per code."""
     rows = "".join(f"| {code} | {name} | {meaning} |\n" for code, name, meaning in sorted(_rows()))
+    launcher = "".join(f"| {code} | {meaning} |\n" for code, meaning in sorted(LAUNCHER.items()))
     return f"""# Exit codes
 
-Made from `tykky/errors.py`; written by `make schemas`. A program that a launcher or `tykky run` starts keeps its own.
+Made from `tykky/errors.py` and `tykky/runtime/model.py`; written by `make schemas`.
+
+## tykky
 
 | code | class | meaning |
 |---|---|---|
-{rows}"""
+{rows}
+## Launchers, `tykky run` and `tykky shell`
+
+A program that was started ends with its own status. What prevents it from starting has these:
+
+| code | meaning |
+|---|---|
+{launcher}"""
 
 
 def _rows() -> Iterator[tuple[int, str, str]]:

@@ -20,9 +20,9 @@ REQUIREMENTS = [Requirement(line) for line in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 
 # distribution -> the module it is imported as, where the name differs
-MODULES = {"py-rattler": "rattler", "rich-click": "rich_click", "tomli-w": "tomli_w"}
+MODULES = {"conda-lock": "conda_lock", "py-rattler": "rattler", "rich-click": "rich_click", "tomli-w": "tomli_w"}
 # distribution -> the words that start its program, where it is run and not imported
-PROGRAMS = {"uv": "find_uv", "pip-tools": "piptools", "conda-lock": "conda_lock"}
+PROGRAMS = {"uv": "find_uv", "pip-tools": "piptools"}
 
 
 def _imported() -> set[str]:

@@ -53,7 +53,8 @@ Round things.
 
 
 def test_every_exit_code_is_explained_once() -> None:
-    rows = [line.split(" | ") for line in exit_code_page.exit_codes_page().splitlines() if line.startswith("| ")][1:]
+    table = exit_code_page.exit_codes_page().partition("## Launchers")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
     codes = [int(row[0].strip("| ")) for row in rows]
     assert codes == sorted(set(codes))
     assert {kind.exit_code for kind in exit_code_page._classes(TykkyError)} <= set(codes)
