@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import rich_click as click
 
 from tykky.cli.options import common
-from tykky.cli.ports import chosen_backend
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe
 from tykky.environment.directory import EnvironmentDirectory
+from tykky.process import Commands
+from tykky.runtime.enter import backend_here
 
 
 @click.command()
@@ -28,7 +30,7 @@ def command(directory: Path, packages: bool, as_json: bool, verbose: bool, quiet
       tykky info ./climate --json
     """
     description = describe(EnvironmentDirectory(directory.absolute()))
-    backend = chosen_backend()
+    backend = backend_here(description.path, Commands(environ=os.environ)) or "none works here; see 'tykky doctor'"
     if as_json:
         print(json.dumps(_as_json(description, backend), indent=2, ensure_ascii=False))
     else:

@@ -54,7 +54,7 @@ def extract(images: Sequence[Path], root: Path, workshop: Workshop) -> None:
             for path in whiteouts_in(listing):
                 _remove(root / path)
             # -f: over what is there already; devices cannot be made without privilege and are not wanted
-            argv = [unsquashfs, "-f", "-no-progress", "-quiet", "-no-xattrs", "-d", root, image]
+            argv: list[str | Path] = [unsquashfs, "-f", "-no-progress", "-quiet", "-no-xattrs", "-d", root, image]
             result = workshop.commands.run(argv, check=False, hint=INSTALL_HINT)
             if result.status not in (0, 2):
                 raise BuildError(f"{image} cannot be unpacked", output=result.stderr)

@@ -81,6 +81,9 @@ def _pack(planned: PlannedLayer, staged: Staged, image: Path, tree_bytes: int, w
         whiteouts=[f"{below_root}/{path}" for path in staged.whiteouts],
         processors=workshop.processors,
     )
+    for path in staged.whiteouts:
+        # mksquashfs makes no parents for its pseudo files
+        (staged.tree / path).parent.mkdir(parents=True, exist_ok=True)
     done = 0
     with workshop.reporter.phase(f"pack {planned.kind} layer", total=tree_bytes, unit="bytes") as phase:
 

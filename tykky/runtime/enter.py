@@ -9,6 +9,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tykky.process import Commands
+
 # $1 is the environment directory, $2 the program that launch.sh runs; nothing of them is part of the text.
 _ENTER = '_tykky_p=$1 _tykky_called=$2; shift 2; . "$_tykky_p/.tykky/current/launch.sh"'
 # Inside, the command is looked up in the PATH that the launch has set.
@@ -20,3 +22,10 @@ def enter_argv(environment: Path, command: Sequence[str]) -> list[str]:
     if not command:
         raise ValueError("no program to run")
     return ["/bin/sh", "-c", _ENTER, "tykky", os.fspath(environment), "/bin/sh", "-c", _LOOK_UP, "tykky", *command]
+
+
+def backend_here(environment: Path, commands: Commands) -> str | None:
+    """Return the backend that serves this environment on this host, found out by a real launch; None if none does."""
+    program = 'test -n "${APPTAINER_CONTAINER-}${SINGULARITY_CONTAINER-}" && echo apptainer || echo namespace'
+    done = commands.run(enter_argv(environment, ["/bin/sh", "-c", program]), check=False)
+    return done.stdout.strip() or None if done.status == 0 else None
