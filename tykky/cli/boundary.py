@@ -1,7 +1,7 @@
 """The one error boundary, and the group of lazily loaded verbs.
 
-A verb's module holds `command` (a click command). It parses, calls the core and hands its result to
-`tykky.cli.render`. It catches nothing: what it raises ends here.
+A verb's module holds `command` (a click command). It parses, calls the core and prints its
+result. It catches nothing: what it raises ends here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import traceback
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Abort, Exit
 
 from tykky import __version__
 from tykky.cli.main import VERBS
 from tykky.errors import TykkyError
-
-_DOCS = "https://github.com/tykky/tykky"
 
 
 class _Verbs(click.RichGroup):
@@ -63,35 +62,38 @@ def _tykky() -> None:
 
 def run(words: list[str]) -> int:
     """Run the command line; return its exit code. Every expected error is rendered here and nowhere else."""
-    as_json = "--json" in words
+    own = own_words(words)
+    as_json, verbose = "--json" in own, bool({"-v", "--verbose"} & set(own))
     try:
         result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False, obj=words)
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.Abort:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    except KeyboardInterrupt:
+        return result if isinstance(result, int) else 0
+    except Exit as leave:
+        return int(leave.exit_code)
+    except (Abort, KeyboardInterrupt):
         print("\ninterrupted", file=sys.stderr)
         return 130
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except TykkyError as error:
-        _show(error, as_json=as_json)
-        if "-v" in words or "--verbose" in words:
-            traceback.print_exc()
-        return error.exit_code
     except BrokenPipeError:
         # The reader went away (`tykky info | head`). Keep the interpreter from complaining again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        _show(TykkyError(_os_error_text(error)), as_json=as_json)
-        if "-v" in words or "--verbose" in words:
+    except (TykkyError, OSError) as error:
+        known = error if isinstance(error, TykkyError) else TykkyError(_os_error_text(error))
+        _show(known, as_json=as_json)
+        if verbose:
             traceback.print_exc()
-        return 1
-    return result if isinstance(result, int) else 0
+        return known.exit_code
+
+
+def own_words(words: list[str]) -> list[str]:
+    """Return the words that are ours: those after `--`, and after the directory of `tykky run`, are a program's."""
+    own = words[: words.index("--")] if "--" in words else words
+    if own[:1] != ["run"]:
+        return own
+    directory = next((i for i, word in enumerate(own) if i > 0 and not word.startswith("-")), len(own))
+    return own[: directory + 1]
 
 
 def _os_error_text(error: OSError) -> str:

@@ -6,7 +6,7 @@ with Python's version and conda's distributions as givens. Each platform is aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tykky.progress import Reporter
 from tykky.resolve.ports import CondaRequest, CondaResolver, PypiRequest, PypiResolver
 from tykky.runtime.interpreter import Interpreter, minor_of
 from tykky.spec.model import CondaRequirement, Spec
+from tykky.spec.requirements import conda_match_spec
 
 DEFAULT_GLIBC = "2.28"  # EL8, the oldest system that supercomputers of 2026 still run
 
@@ -158,8 +159,8 @@ def conda_request(question: Question, platform: str, virtual: tuple[str, ...]) -
     return CondaRequest(
         platform=platform,
         channels=spec.conda.channels,
-        requirements=match_specs(spec.conda.dependencies),
-        constraints=match_specs(spec.conda.constraints),
+        requirements=_match_specs(spec.conda.dependencies),
+        constraints=_match_specs(spec.conda.constraints),
         channel_priority=spec.conda.channel_priority,
         virtual_packages=virtual,
         exclude_newer=spec.environment.exclude_newer,
@@ -167,17 +168,8 @@ def conda_request(question: Question, platform: str, virtual: tuple[str, ...]) -
     )
 
 
-def match_specs(requirements: dict[str, str | CondaRequirement]) -> tuple[str, ...]:
-    """Return MatchSpec strings, sorted: `channel::name version build`."""
-    found = []
-    for name, wanted in requirements.items():
-        asked = CondaRequirement(version=wanted) if isinstance(wanted, str) else wanted
-        channel = f"{asked.channel}::" if asked.channel else ""
-        version = asked.version.strip() or "*"
-        build = f" {asked.build}" if asked.build else ""
-        bare = version == "*" and not build
-        found.append(f"{channel}{name}" if bare else f"{channel}{name} {version}{build}")
-    return tuple(sorted(found))
+def _match_specs(requirements: Mapping[str, str | CondaRequirement]) -> tuple[str, ...]:
+    return tuple(sorted(conda_match_spec(name, wanted) for name, wanted in requirements.items()))
 
 
 def pypi_request(
