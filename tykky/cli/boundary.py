@@ -31,7 +31,7 @@ class _Verbs(click.RichGroup):
         if cmd_name not in VERBS:
             return None
         if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing(ctx.obj):
-            return click.RichCommand(cmd_name, help=VERBS[cmd_name][1])
+            return click.RichCommand(name=cmd_name, help=VERBS[cmd_name][1])
         module = importlib.import_module(f"tykky.cli.{VERBS[cmd_name][0]}")
         command: click.Command = module.command
         return command
@@ -52,6 +52,7 @@ def _only_listing(words: list[str]) -> bool:
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.rich_config(help_config={"text_paragraph_linebreaks": "\n\n"})
 @click.version_option(__version__, prog_name="tykky", message="%(prog)s %(version)s")
 def _tykky() -> None:
     """Locked Python environments in a few squashfs images.
