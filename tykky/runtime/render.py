@@ -20,23 +20,8 @@ from tykky.runtime.model import Launch, Stack
 _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
 # What the shells of one launch tell one another. The last one unsets them all.
 _VARIABLES = (
-    *(
-        "apptainer",
-        "show",
-        "sh",
-        "real",
-        "root",
-        "p",
-        "path",
-        "cwd",
-        "oldpwd",
-        "uid",
-        "gid",
-        "umask",
-        "cache",
-        "private",
-    ),
-    *("unshare", "squashfuse", "userns", "fuse", "gate", "tree"),
+    *("apptainer", "serve", "show", "sh", "real", "root", "p", "path", "cwd", "oldpwd", "uid", "gid", "umask"),
+    *("cache", "private", "unshare", "squashfuse", "userns", "fuse", "gate", "tree", "arguments"),
 )
 
 # The user's own binds of containers: kept, and given back inside as they were.

@@ -1,0 +1,112 @@
+"""The suite runs once per backend; with `-m hosts`, once per kind of real host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cases import Case, everyday, prepared, skip_unless_possible
+from tests.conformance.stage import Images, lay_out, make_images
+
+CASES = [
+    *(pytest.param(case, id=case.name) for case in everyday()),
+    *(pytest.param(case, id=case.name, marks=pytest.mark.hosts) for case in prepared()),
+]
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Path]:
+    """A directory that every user may pass through: pytest's own is private."""
+    made = Path(tempfile.mkdtemp(prefix="tykky-conformance-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def images(ground: Path) -> Callable[[str], Images]:
+    """Give the images of a kind of environment, made once."""
+    made: dict[str, Images] = {}
+
+    def get(kind: str) -> Images:
+        if kind not in made:
+            folder = ground / f"images-{kind}"
+            folder.mkdir()
+            made[kind] = make_images(kind, folder)
+        return made[kind]
+
+    return get
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A case, a place of its user's to work in, and environments to launch."""
+
+    case: Case
+    place: Path
+    images: Callable[[str], Images]
+
+    def environment(self, name: str = "P", kind: str = "venv", count: int = 3, **launch: object) -> Path:
+        """Lay out an environment directory of the case's user, with the site's programs in its launch."""
+        made = lay_out(self.place / name, self.images(kind), count, programs=self.case.programs, **launch)
+        self.case.own(made)
+        return made
+
+    def argv(self, *argv: object) -> list[str | bytes]:
+        """Return the command line as the case's user."""
+        return self.case.argv(argv)
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Return the variables of a launch."""
+        return self.case.environ(self.place / "home", **more)
+
+    def run(self, *argv: object, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run a program as the case's user and return what it printed."""
+        given = {"cwd": self.place, "env": self.environ(), "stdin": subprocess.DEVNULL, "timeout": 120, **options}
+        if "input" in options:
+            del given["stdin"]
+        done = subprocess.run(
+            self.argv(*argv), capture_output=True, encoding="utf-8", errors="surrogateescape", check=False, **given
+        )
+        assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    """One way to launch."""
+    skip_unless_possible(request.param)
+    return request.param
+
+
+@pytest.fixture
+def bench(case: Case, ground: Path, images: Callable[[str], Images]) -> Iterator[Bench]:
+    """A place to work in, gone afterwards."""
+    place = Path(tempfile.mkdtemp(prefix=f"{case.name}-", dir=ground))
+    (place / "home" / "run").mkdir(parents=True, mode=0o700)
+    case.own(place)
+    if case.user is not None:
+        place.chmod(0o755)
+    yield Bench(case, place, images)
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def environment(bench: Bench) -> Path:
+    """A venv-type environment directory with three images."""
+    return bench.environment()
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """The usual umask, whatever the caller's is: other users read what is made here."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)

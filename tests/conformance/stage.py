@@ -1,0 +1,138 @@
+"""Small real environments: a venv-type and a conda-type tree in three images, laid out as `tykky build` does it.
+
+The suite tests launchers, so it makes its environments by hand: an image that hides a file of the one below, a
+console script with a relocatable shebang, a program in the topmost image only.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.channel.package import File, Link
+from tests.channel.python import interpreter, python_package
+from tykky.layers.tree import relocatable_script
+from tykky.runtime.host_image import make_host_image, make_inside
+from tykky.runtime.model import Launch, Stack
+from tykky.runtime.render import render_launch, render_launcher
+
+PREFIX = "/tykky/demo"
+CONSOLE_SCRIPT = b"#!/tykky/demo/bin/python\nimport sys\nprint(sys.executable)\nprint(sys.argv)\n"
+_NAMES = ("python", "python3", "tool", "extra", "absent")
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of one kind of environment, bottom first, and the names at the top of their merged tree."""
+
+    kind: str
+    files: tuple[Path, ...]
+    names: tuple[str, ...]
+
+
+def make_images(kind: str, folder: Path) -> Images:
+    """Build the three images of `kind` (`venv` or `conda`) in `folder`."""
+    trees = [folder / str(number) / PREFIX.lstrip("/") for number in range(3)]
+    for tree in trees:
+        tree.mkdir(parents=True)
+    minor = interpreter().minor
+    if kind == "venv":
+        _fill_venv(trees[0], minor)
+    else:
+        _fill_conda(trees[0])
+    packages = [tree / "lib" / f"python{minor}" / "site-packages" for tree in trees]
+    (trees[0] / "include").mkdir(exist_ok=True)
+    _write(packages[0] / "thing.py", "where = 'bottom'\n")
+    _write(packages[0] / "gone.py", "")
+    _write(packages[1] / "thing.py", "where = 'middle'\n")
+    script = relocatable_script(CONSOLE_SCRIPT, [f"{PREFIX}/bin".encode()])
+    assert script is not None
+    _write(trees[1] / "bin" / "tool", script.decode(), 0o755)
+    _write(trees[2] / "bin" / "extra", '#!/bin/sh\necho extra "$0"\n', 0o755)
+    files = []
+    for number in range(len(trees)):
+        image = folder / f"{kind}-{number}.sqfs"
+        whiteout = packages[1].relative_to(folder / "1") / "gone.py"
+        extra = ["-p", f"{whiteout} c 0 0 0 0 0"] if number == 1 else []
+        root = folder / str(number)
+        subprocess.run(["chmod", "-R", "a+rX", root], check=True)
+        options = ["-noappend", "-no-progress", "-quiet", "-all-root", "-comp", "zstd", "-Xcompression-level", "1"]
+        subprocess.run(["mksquashfs", root, image, *options, *extra], check=True, stdout=subprocess.DEVNULL)
+        image.chmod(0o644)
+        subprocess.run(["rm", "-r", root], check=True)
+        files.append(image)
+    names = {"bin", "include", "lib"} | ({"lib64", "pyvenv.cfg"} if kind == "venv" else set())
+    return Images(kind, tuple(files), tuple(sorted(names)))
+
+
+def lay_out(place: Path, images: Images, count: int = 3, **launch: object) -> Path:
+    """Make an environment directory at `place` with the first `count` images, as its first generation."""
+    private = place / ".tykky"
+    (private / "layers").mkdir(parents=True)
+    layers = []
+    for image in images.files[:count]:
+        os.link(image, private / "layers" / image.name)
+        layers.append(f".tykky/layers/{image.name}")
+    make_host_image(private / "host.sqfs", PREFIX, images.names)
+    make_inside(private / "inside", PREFIX, images.names)
+    publish(place, 1, Launch(Stack(PREFIX, tuple(layers)), name="demo", **launch))
+    (place / "bin").mkdir()
+    first = place / "bin" / "python"
+    first.write_text(render_launcher())
+    first.chmod(0o755)
+    for name in _NAMES[1:]:
+        os.link(first, place / "bin" / name)
+    return place
+
+
+def publish(place: Path, number: int, launch: Launch) -> None:
+    """Write a generation and switch to it by rename."""
+    generation = place / ".tykky" / "generations" / str(number)
+    generation.mkdir(parents=True)
+    (generation / "launch.sh").write_bytes(render_launch(launch).encode("utf-8", "surrogateescape"))
+    fresh = place / ".tykky" / "current.new"
+    fresh.symlink_to(f"generations/{number}")
+    fresh.rename(place / ".tykky" / "current")
+
+
+def host_python() -> Path:
+    """Return an interpreter that other users can run too: the host's, or else the one that runs the tests."""
+    system = Path("/usr/bin/python3")
+    return system.resolve() if system.exists() else Path(sys.executable).resolve()
+
+
+def _fill_venv(tree: Path, minor: str) -> None:
+    python = host_python()
+    version = subprocess.check_output([python, "-c", "import platform; print(platform.python_version())"], text=True)
+    found = ".".join(version.split(".")[:2])
+    _write(
+        tree / "pyvenv.cfg",
+        f"home = {python.parent}\ninclude-system-site-packages = false\nversion = {version.strip()}\n",
+    )
+    (tree / "bin").mkdir()
+    (tree / "lib64").symlink_to("lib")
+    (tree / "bin" / "python").symlink_to(python)
+    (tree / "bin" / "python3").symlink_to("python")
+    if found != minor:
+        (tree / "lib").mkdir()
+        (tree / "lib" / f"python{found}").symlink_to(f"python{minor}")
+
+
+def _fill_conda(tree: Path) -> None:
+    for name, item in python_package(interpreter()).files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(item, Link):
+            path.symlink_to(item.target)
+        elif isinstance(item, File):
+            path.write_bytes(item.data)
+            path.chmod(item.mode)
+
+
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
