@@ -6,6 +6,7 @@ with Python's version and conda's distributions as givens. Each platform is aske
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,6 +210,18 @@ def pypi_request(
 
 
 def _preferred(question: Question, platform: str, kind: str) -> tuple[Package, ...]:
-    if question.previous is None:
+    """Return the locked packages that should stay.
+
+    A git package stays only while its requirement reads as before: the lock holds the commit, not the reference that
+    was asked for, so `@v1` could not be told from `@v2`.
+    """
+    previous = question.previous
+    if previous is None:
         return ()
-    return tuple(p for p in question.previous.packages(platform) if p.kind == kind and question.upgrade.keeps(p))
+    changed = set(previous.requirements.pypi) ^ set(requirements_of(question.spec).pypi)
+    moved = {canonicalize_name(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in changed}
+    return tuple(
+        p
+        for p in previous.packages(platform)
+        if p.kind == kind and question.upgrade.keeps(p) and not (p.source == "git" and p.name in moved)
+    )
