@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tykky.layers.conda import in_order, true_meta
+from tykky.layers.conda import changed_variables, in_order, true_meta
 from tykky.lock.model import Package
 
 
@@ -33,3 +33,16 @@ def test_a_record_tells_nothing_of_the_host() -> None:
         "requested_spec": "zlib",
     }
     assert json.loads(true_meta(json.dumps(record).encode())) == {"name": "zlib", "files": ["lib/libz.so"]}
+
+
+def test_the_patch_of_activation() -> None:
+    before = {"PATH": "/p/bin:/usr/bin:/bin", "CONDA_PREFIX": "/p"}
+    after = {
+        "PATH": "/p/libexec:/p/bin:/usr/bin:/bin",
+        "CONDA_PREFIX": "/p",
+        "GDAL_DATA": "/p/share/gdal",
+        "BASH_FUNC_helper%%": "() { :; }",
+        "SHLVL": "2",
+        "PWD": "/",
+    }
+    assert changed_variables(before, after) == {"GDAL_DATA": "/p/share/gdal", "PATH": "/p/libexec"}

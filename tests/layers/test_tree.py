@@ -108,7 +108,12 @@ def test_replace_file_keeps_the_mode(tmp_path: Path) -> None:
 
 
 def test_a_record_is_made_true_again() -> None:
-    before = "pkg/__init__.py,sha256=abc,3\n../../../bin/tool,sha256=old,9\npkg-1.dist-info/REQUESTED,,\npkg-1.dist-info/RECORD,,\n"
+    before = (
+        "pkg/__init__.py,sha256=abc,3\n"
+        "../../../bin/tool,sha256=old,9\n"
+        "pkg-1.dist-info/REQUESTED,,\n"
+        "pkg-1.dist-info/RECORD,,\n"
+    )
     after = true_record(before, {"../../../bin/tool": b"new"}, ["pkg-1.dist-info/REQUESTED"])
     assert after == (
         "../../../bin/tool,sha256=EVB6Di9eadXfpApiob17buV-a82FxnybhDGzb_8hxDc,3\n"

@@ -143,7 +143,8 @@ class LaunchPublisher:
         value = Launch(
             stack=Stack(record.prefix, tuple(layer.image for layer in record.layers)),
             name=record.name,
-            activation=activation,
+            activation={name: value for name, value in activation.items() if name != "PATH"},
+            path_prepend=tuple(entry for entry in activation.get("PATH", "").split(":") if entry),
             environ=spec.runtime.environ,
             backends=self.site.backends,
             programs=site_programs(self.site),

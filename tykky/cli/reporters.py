@@ -230,7 +230,7 @@ def _progress(console: object, unit: Unit) -> Progress:
     amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
         *amounts,
         TimeElapsedColumn(),

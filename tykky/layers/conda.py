@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -141,13 +142,14 @@ def shell() -> str:
 
 
 _PATH_MARK = "/usr/bin:/bin"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def activation(tree: Path, prefix: str, name: str, workshop: Workshop) -> dict[str, str]:
     """Return the variables that `conda activate` would set, computed once.
 
     The activate.d scripts run inside in a clean set of variables, and what differs afterwards is kept; then
-    etc/conda/env_vars.d/*.json, as conda does. PATH itself is the launcher's business.
+    etc/conda/env_vars.d/*.json, as conda does. Under PATH stand only the directories that a script put in front.
     """
     before = {
         "PATH": f"{prefix}/bin:{_PATH_MARK}",
@@ -186,5 +188,23 @@ def _run_activation(
     after = dict(
         item.partition("=")[::2] for item in result.read_bytes().decode("utf-8", "surrogateescape").split("\0") if item
     )
+    return changed_variables(before, after)
+
+
+def changed_variables(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Return the patch that leads from `before` to `after`, without what every shell changes.
+
+    Of PATH only what was put in front counts: the user's own PATH is not known yet. Exported shell functions are no
+    variables that a launch could assign, and are left out.
+    """
     ignored = {"PATH", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "LC_ALL"}
-    return {k: v for k, v in sorted(after.items()) if k not in ignored and before.get(k) != v}
+    patch = {
+        name: value
+        for name, value in sorted(after.items())
+        if name not in ignored and before.get(name) != value and _VARIABLE.fullmatch(name)
+    }
+    known = before.get("PATH", "").split(":")
+    added = [entry for entry in after.get("PATH", "").split(":") if entry and entry not in known]
+    if added:
+        patch["PATH"] = ":".join(added)
+    return patch
