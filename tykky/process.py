@@ -38,7 +38,7 @@ _LEAKING_PREFIXES = (
     "BASH_FUNC_",
 )
 _LEAKING_NAMES = frozenset(
-    {"BASH_ENV", "ENV", "CDPATH", "MAGIC", "SQFS_OPTIONS", "SOURCE_DATE_EPOCH", "XDG_CONFIG_HOME"}
+    {"BASH_ENV", "ENV", "CDPATH", "CONDARC", "MAMBARC", "MAGIC", "SQFS_OPTIONS", "SOURCE_DATE_EPOCH", "XDG_CONFIG_HOME"}
 )
 _KEPT = frozenset({"UV_HTTP_TIMEOUT"})
 # uv trusts its own list of authorities unless told otherwise; a site with one of its own has added it to the host's.

@@ -6,7 +6,6 @@ against the lock's sha256 and looked into (`conda_contents`). So what is in it i
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from tykky.lock.model import Package
 from tykky.progress import Phase, Reporter
 from tykky.resolve.conda.archives import Archives
 from tykky.resolve.conda.records import display_name, file_name, record_of
+from tykky.resolve.conda.running import run
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -81,7 +81,7 @@ def _not_cached(packages: Sequence[Package], access: Access) -> list[Package]:
 
     directory = _pkgs(access)
     directory.mkdir(parents=True, exist_ok=True)
-    index = asyncio.run(PackageCache(directory).index())
+    index = run(PackageCache(directory).index())
     return [package for package in packages if not index.contains_record(record_of(package))]
 
 
@@ -120,7 +120,7 @@ class _Linking:
             # A call that failed leaves threads behind that go on writing, so each call has a place of its own.
             place = target.with_name(f".{target.name}.{len(mended)}")
             try:
-                asyncio.run(self._install(place))
+                run(self._install(place))
             except InstallerError as error:
                 shutil.rmtree(place, ignore_errors=True)
                 damaged = _damaged(str(error), self.packages)

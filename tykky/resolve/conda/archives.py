@@ -22,6 +22,7 @@ from tykky.errors import ArtifactError, FetchError
 from tykky.lock.model import Package
 from tykky.resolve.conda.network import client, failure_of, fetch_error
 from tykky.resolve.conda.records import file_name
+from tykky.resolve.conda.running import run
 
 if TYPE_CHECKING:
     from rattler import Client
@@ -67,7 +68,7 @@ class Archives:
         `on_bytes` hears how many more bytes have come. Raises `FetchError` if one cannot be had, `ArtifactError` if
         one is not what the lock says; then it is removed.
         """
-        return asyncio.run(self.fetch_all(packages, on_bytes))
+        return run(self.fetch_all(packages, on_bytes))
 
     async def fetch_all(self, packages: Sequence[Package], on_bytes: Callable[[int], object]) -> dict[str, Path]:
         """Do the work of `fetch`, for a caller that is in an event loop already."""

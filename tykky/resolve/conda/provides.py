@@ -30,6 +30,7 @@ from tykky.progress import Phase, Reporter
 from tykky.resolve.conda.archives import Archives
 from tykky.resolve.conda.network import client
 from tykky.resolve.conda.records import display_name, record_of
+from tykky.resolve.conda.running import run
 
 if TYPE_CHECKING:
     from rattler import Client
@@ -55,7 +56,7 @@ def with_provides(packages: Sequence[Package], access: Access, reporter: Reporte
     unknown = [p for p in packages if _may_provide(p) and answers.get(p) is None]
     if unknown:
         with reporter.phase("look into conda packages", total=len(unknown), unit="packages") as phase:
-            asyncio.run(_look(unknown, Archives(access), answers, phase))
+            run(_look(unknown, Archives(access), answers, phase))
     return tuple(msgspec.structs.replace(p, provides=answers.get(p) or ()) if _may_provide(p) else p for p in packages)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from tykky.errors import ResolveError
 from tykky.lock.model import Package
 from tykky.progress import Reporter
 from tykky.resolve.conda import explain
-from tykky.resolve.conda.channels import Routes, channel_url
+from tykky.resolve.conda.channels import Routes
 from tykky.resolve.conda.network import REQUEST_TIMEOUT, client, failure_of, fetch_error
 from tykky.resolve.conda.records import package_of, record_of
+from tykky.resolve.conda.running import run
+from tykky.resolve.conda.specs import as_asked, parsed, routes_of
 from tykky.resolve.conda.virtual import default_virtual_packages
 from tykky.resolve.ports import CondaRequest
 
@@ -73,9 +74,7 @@ class _Query:
         from rattler import Gateway, SourceConfig
 
         texts = (*request.requirements, *request.constraints)
-        # A requirement may name a channel that is not in the list: that one comes last.
-        named = [url for url in map(_channel_named, texts) if url is not None]
-        routes = Routes.of((*request.channels, *named), access)
+        routes = routes_of(request.channels, texts, access)
         cache = access.cache / "conda" / "repodata"
         cache.mkdir(parents=True, exist_ok=True)
         source = SourceConfig(cache_action="force-cache-only" if access.offline else "cache-or-fetch")
@@ -83,8 +82,8 @@ class _Query:
             request,
             routes,
             Gateway(cache_dir=cache, default_config=source, client=client(timeout)),
-            tuple(_match_spec(text, routes) for text in request.requirements),
-            tuple(_match_spec(text, routes) for text in request.constraints),
+            tuple(parsed(as_asked(text, routes)) for text in request.requirements),
+            tuple(parsed(as_asked(text, routes)) for text in request.constraints),
         )
 
     @property
@@ -127,7 +126,7 @@ class _Query:
         pause = _FIRST_PAUSE
         for attempt in range(1, _TRIES + 1):
             try:
-                return asyncio.run(_awaited(question))
+                return run(_awaited(question))
             except SolverError as error:
                 raise self._unsatisfied(str(error)) from None
             except (GatewayError, FetchRepoDataError) as error:
@@ -217,39 +216,3 @@ def _virtual(text: str) -> GenericVirtualPackage:
     name, _, rest = text.partition("=")
     version, _, build = rest.partition("=")
     return GenericVirtualPackage(PackageName(name), Version(version or "0"), BuildString.new_unchecked(build or "0"))
-
-
-def _channel_named(text: str) -> str | None:
-    """Return the canonical URL of the channel that a requirement names."""
-    channel = _parsed(text).channel
-    return None if channel is None else channel_url(channel.base_url)
-
-
-def _match_spec(text: str, routes: Routes) -> MatchSpec:
-    """Return the requirement, with its channel (if it names one) as it is asked."""
-    spec = _parsed(text)
-    if spec.channel is None:
-        return spec
-    route = routes.route(channel_url(spec.channel.base_url))
-    if route is None or route.asked == route.canonical:
-        return spec
-    words = [f"{route.asked}::{spec.name.normalized}"]
-    if spec.version is not None or spec.build is not None:
-        words.append(spec.version or "*")
-    if spec.build is not None:
-        words.append(str(spec.build))
-    return _parsed(" ".join(words))
-
-
-def _parsed(text: str) -> MatchSpec:
-    from rattler import MatchSpec
-    from rattler.exceptions import InvalidMatchSpecError
-
-    try:
-        return MatchSpec(text, strict=False)
-    except InvalidMatchSpecError as error:
-        raise ResolveError(
-            f"{text!r} is no conda requirement",
-            hint="write a version like '>=3.9', '3.12.*' or '1.2.3', and a build like '*mpi*'",
-            output=str(error),
-        ) from None
