@@ -53,11 +53,16 @@ class Inside:
         file.write_bytes(script)
         return ["/bin/sh", str(file), *argv]
 
-    def require(self) -> None:
-        """Try it with an empty tree. Raises `RuntimeUnavailable`, naming what is missing, if no backend works here."""
-        tree = self.scratch / "empty"
-        tree.mkdir(mode=0o700, parents=True, exist_ok=True)
-        argv = self.argv(Stack("/tykky/probe", tree=tree), ["/bin/sh", "-c", "test -d /tykky/probe"])
+    def require(self, stack: Stack | None = None) -> None:
+        """Try it with `stack`, by default an empty tree.
+
+        Raises `RuntimeUnavailable`, naming what is missing, if no backend works here.
+        """
+        if stack is None:
+            tree = self.scratch / "empty"
+            tree.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack = Stack("/tykky/probe", tree=tree)
+        argv = self.argv(stack, ["/bin/sh", "-c", f"test -d {stack.prefix}"])
         done = Commands().run(argv, check=False)
         if done.status == 0:
             return

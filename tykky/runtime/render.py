@@ -50,18 +50,26 @@ def render_launcher() -> str:
 
 def render_launch(launch: Launch) -> str:
     """Return `launch.sh` of one generation, as text to write with `surrogateescape`."""
+    return _render_stack("launch.sh.j2", launch.stack, **_applied(launch))
+
+
+def render_environ(launch: Launch) -> str:
+    """Return the part of a launch that sets the program's variables: shell text that needs `_tykky_p` and PATH."""
+    start = "_tykky_path=${PATH-} _tykky_cwd=${PWD-} _tykky_oldpwd=${OLDPWD+=$OLDPWD}\n"
+    return start + _render("environ.sh.j2", _applied(launch))
+
+
+def _applied(launch: Launch) -> dict[str, object]:
     carried = {key: value for key, value in {**launch.activation, **launch.environ}.items() if key in _LOADER}
-    return _render_stack(
-        "launch.sh.j2",
-        launch.stack,
-        name=launch.name,
-        identity=True,
-        backends=launch.backends,
-        programs=launch.programs,
-        path_prepend=launch.path_prepend,
-        assignments=tuple(_assignments(launch).items()),
-        carried=carried,
-    )
+    return {
+        "name": launch.name,
+        "identity": True,
+        "backends": launch.backends,
+        "programs": launch.programs,
+        "path_prepend": launch.path_prepend,
+        "assignments": tuple(_assignments(launch).items()),
+        "carried": carried,
+    }
 
 
 def render_inside(stack: Stack, root: str, host: str, backends: tuple[str, ...], programs: Mapping[str, str]) -> str:
