@@ -36,7 +36,7 @@ class Case:
         if self.user is None:
             return words
         refuse = [] if self.userns else ["--no-userns"]
-        return [sys.executable, str(AS_USER), *refuse, self.user, *words]
+        return [sys.executable, "-I", str(AS_USER), *refuse, self.user, *words]
 
     def environ(self, home: Path, **more: str) -> dict[str, str]:
         """Return the variables of a launch: few, with this backend forced and a private place for what is probed."""
