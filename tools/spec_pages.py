@@ -83,7 +83,8 @@ def _table(path: str, schema: Schema, definitions: dict[str, Schema]) -> str:
         return heading
     required = schema.get("required", [])
     rows = "".join(_row(key, value, key in required) for key, value in keys.items())
-    return f"{heading}\n| key | type | default | meaning |\n|---|---|---|---|\n{rows}"
+    space = "\n" if heading else ""
+    return f"{heading}{space}| key | type | default | meaning |\n|---|---|---|---|\n{rows}"
 
 
 def _header(path: str) -> str:
