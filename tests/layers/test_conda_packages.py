@@ -237,7 +237,7 @@ def test_a_record_does_not_depend_on_its_neighbours(make: Maker) -> None:
 
 
 def test_a_warm_cache_needs_no_channel(make: Maker, channel_server: Served) -> None:
-    packages = make.lock("greeter", "hello")
+    packages = make.lock("clobber-a", "hello")
     first = make.link(packages)
     channel_server.requests.clear()
     offline = Access(make.access.cache, offline=True, mirrors=make.access.mirrors)
@@ -247,7 +247,7 @@ def test_a_warm_cache_needs_no_channel(make: Maker, channel_server: Served) -> N
 
 
 def test_what_is_extracted_is_not_kept_twice(make: Maker) -> None:
-    make("greeter")
+    make("clobber-a", "hello")
     assert not [p for p in (make.access.cache / "conda/archives").rglob("*") if p.is_file()]
 
 
@@ -260,12 +260,12 @@ def test_files_are_shared_with_the_cache_unless_a_script_may_write(make: Maker) 
 
 
 def test_a_damaged_cache_mends_itself(make: Maker) -> None:
-    packages = make.lock("greeter")
+    packages = make.lock("clobber-a", "odd-names")
     whole = make.link(packages)
-    next((make.access.cache / "conda/pkgs").glob("greeter-*/site-packages/greeter/__init__.py")).unlink()
+    next((make.access.cache / "conda/pkgs").glob("clobber-a-*/share/clobber-a.txt")).unlink()
     mended = make.link(packages)
     assert mended.paths == whole.paths
-    assert all((mended.tree / path).exists() for path in mended.paths["greeter"])
+    assert all((mended.tree / path).exists() for path in mended.paths["clobber-a"])
 
 
 def test_a_directory_that_is_not_empty_is_refused(make: Maker, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_directory_that_is_not_empty_is_refused(make: Maker, tmp_path: Path) -
 def test_a_channel_of_files_is_used_where_it_is(conda_channel: Path, tmp_path: Path) -> None:
     make = Maker(tmp_path, conda_channel.as_uri())
     before = sorted((p, p.stat().st_mtime_ns) for p in conda_channel.rglob("*"))
-    assert make("greeter 1.0", "hello").text("share/hello/greeting.txt") == "hello 1.1\n"
+    assert make("hello 1.0", "clobber-a").text("share/hello/greeting.txt") == "hello 1.0\n"
     assert sorted((p, p.stat().st_mtime_ns) for p in conda_channel.rglob("*")) == before
     assert not (make.access.cache / "conda/archives").exists()
 
@@ -292,7 +292,7 @@ def test_spaces_and_other_letters_in_every_path(conda_channel: Path, tmp_path: P
     root = tmp_path / "a channel ü"
     shutil.copytree(conda_channel, root)
     make = Maker(tmp_path / "wörk here", root.as_uri())
-    assert "share/hello/greeting.txt" in make("greeter", "hello").paths["hello"]
+    assert "share/hello/greeting.txt" in make("clobber-a", "hello").paths["hello"]
 
 
 # Progress
@@ -326,7 +326,7 @@ class Told(Silent):
 
 
 def test_downloads_tell_bytes_and_linking_packages(make: Maker, tmp_path: Path) -> None:
-    packages = make.lock("greeter", "hello")
+    packages = make.lock("clobber-a", "hello")
     told = Told()
     fetch_and_check(packages, make.access, told)
     link(packages, tmp_path / "tree", PREFIX, make.access, "linux-64", told)
