@@ -44,6 +44,14 @@ def test_what_the_architecture_names_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_documents_that_the_code_names_exist() -> None:
+    for path in [*(ROOT / "tykky").rglob("*.*"), *(ROOT / "tests").rglob("*.py"), ROOT / "Makefile"]:
+        if path.suffix == ".pyc":
+            continue
+        for document in re.findall(r"\bdocs/[\w./-]+\.md\b", path.read_text(encoding="utf-8")):
+            assert (ROOT / document).exists(), f"{path}: {document}"
+
+
 def test_every_target_the_documents_name_is_in_the_makefile() -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     known = set(re.findall(r"^  make ([a-z-]+)", done.stdout, flags=re.MULTILINE))
