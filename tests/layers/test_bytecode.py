@@ -20,7 +20,7 @@ class C:
 '''
 
 
-def compiled(root: Path, jobs: int, batches: list[list[str]]) -> dict[str, bytes]:
+def compiled(root: Path, jobs: int, batches: tuple[tuple[str, ...], ...]) -> dict[str, bytes]:
     request = {"root": str(root), "prefix": "/tykky/demo", "jobs": jobs, "batches": batches}
     subprocess.run(
         [sys.executable, "-s", "-S", Path(bytecode.__file__).with_name("compile_worker.py")],
@@ -46,7 +46,7 @@ def test_the_same_bytes_whatever_the_order_processes_and_company(tmp_path: Path)
     make_tree(tmp_path / "b", [*names, "zother/__init__.py", "aother/x.py"])
     results = []
     for root, jobs, flip in ((tmp_path / "a", 1, False), (tmp_path / "b", 4, True)):
-        work = bytecode.batches(scan(root), {})
+        work = bytecode.sources(scan(root), {}).batches
         results.append(compiled(root, jobs, work[::-1] if flip else work))
     assert len(results[0]) == 20
     assert {name: results[1][name] for name in results[0]} == results[0]
@@ -54,7 +54,7 @@ def test_the_same_bytes_whatever_the_order_processes_and_company(tmp_path: Path)
 
 def test_bytecode_names_the_final_path_and_is_never_checked(tmp_path: Path) -> None:
     make_tree(tmp_path, ["pkg/__init__.py"])
-    (data,) = compiled(tmp_path, 1, bytecode.batches(scan(tmp_path), {})).values()
+    (data,) = compiled(tmp_path, 1, bytecode.sources(scan(tmp_path), {}).batches).values()
     assert int.from_bytes(data[4:8], "little") == 0b01  # PEP 552: hash-based, unchecked
     assert b"/tykky/demo/lib/python3.11/site-packages/pkg/__init__.py" in data
     assert str(tmp_path).encode() not in data
@@ -63,7 +63,7 @@ def test_bytecode_names_the_final_path_and_is_never_checked(tmp_path: Path) -> N
 def test_files_that_are_no_python_are_left_without_bytecode(tmp_path: Path) -> None:
     make_tree(tmp_path, ["pkg/good.py"])
     (tmp_path / "lib/python3.11/site-packages/pkg/bad.py").write_text("print 'python 2'\n")
-    found = compiled(tmp_path, 2, bytecode.batches(scan(tmp_path), {}))
+    found = compiled(tmp_path, 2, bytecode.sources(scan(tmp_path), {}).batches)
     assert [name.rpartition("/")[2].split(".")[0] for name in found] == ["good"]
 
 
@@ -71,8 +71,12 @@ def test_a_batch_is_one_directory_of_one_package(tmp_path: Path) -> None:
     make_tree(tmp_path, ["ns/a.py", "ns/b.py", "ns/sub/c.py"])
     base = "lib/python3.11/site-packages"
     owner = {f"{base}/ns/a.py": "pypi:one", f"{base}/ns/b.py": "pypi:two", f"{base}/ns/sub/c.py": "pypi:one"}
-    batches = bytecode.batches(scan(tmp_path), owner)
-    assert sorted(batches) == [[f"{base}/ns/a.py"], [f"{base}/ns/b.py"], [f"{base}/ns/sub/c.py"]]
+    compiled = bytecode.sources(scan(tmp_path), owner)
+    assert sorted(compiled.batches) == [(f"{base}/ns/a.py",), (f"{base}/ns/b.py",), (f"{base}/ns/sub/c.py",)]
+    assert compiled.by_package() == {
+        "pypi:one": [f"{base}/ns/a.py", f"{base}/ns/sub/c.py"],
+        "pypi:two": [f"{base}/ns/b.py"],
+    }
 
 
 def test_packages_own_bytecode_is_stale(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def finish(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
     if staged.interpreter is not None:
         for path in bytecode.stale_bytecode(entries):
             (staged.tree / path).unlink()
-        work = bytecode.batches(entries, owners(staged.packages))
-        bytecode.compile_tree(staged.tree, planned.document["prefix"], work, staged.interpreter, workshop)
+        compiled = bytecode.sources(entries, owners(staged.packages))
+        bytecode.compile_tree(staged.tree, planned.document["prefix"], compiled, staged.interpreter, workshop)
         entries = scan(staged.tree)
     with store.stage() as private:
         image = private / f"{planned.key}.sqfs"
