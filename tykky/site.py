@@ -20,6 +20,9 @@ An example:
 
     [build]
     scratch = "/local_scratch"
+
+    [python]
+    downloads = "/appl/python/downloads.json"
 """
 
 from __future__ import annotations
@@ -73,6 +76,15 @@ class Build(_Table, frozen=True):
     scratch: AbsolutePath | None = None
 
 
+class Python(_Table, frozen=True):
+    """Where interpreters that uv manages come from."""
+
+    downloads: Annotated[
+        str | None,
+        Meta(description="URL or absolute path of a list to use instead of uv's own, in the format of uv's"),
+    ] = None
+
+
 class Settings(_Table, frozen=True):
     """A whole `site.toml`, or several of them merged."""
 
@@ -81,6 +93,7 @@ class Settings(_Table, frozen=True):
     runtime: Runtime = msgspec.field(default_factory=Runtime)
     programs: Programs = msgspec.field(default_factory=Programs)
     build: Build = msgspec.field(default_factory=Build)
+    python: Python = msgspec.field(default_factory=Python)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +118,11 @@ class Site:
     def scratch(self) -> Path | None:
         """The directory in which images are made, if the site names one."""
         return None if self.settings.build.scratch is None else Path(self.settings.build.scratch)
+
+    @property
+    def python_downloads(self) -> str | None:
+        """URL or path of the list of interpreters, if the site names one."""
+        return self.settings.python.downloads
 
     def program(self, name: Literal["apptainer", "squashfuse", "mksquashfs"]) -> Path | None:
         """Return the path of a program, if the site names one."""
@@ -189,6 +207,9 @@ def _wrong(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
         for text in (url, mirror):
             if not _URL.fullmatch(text):
                 yield ("mirrors", url), f"{text!r} is not a URL of https, http or file"
+    downloads = settings.python.downloads
+    if downloads is not None and not (_URL.fullmatch(downloads) or downloads.startswith("/")):
+        yield ("python", "downloads"), f"{downloads!r} is neither a URL of https, http or file nor an absolute path"
     backends = settings.runtime.backends
     for index, backend in enumerate(backends):
         if backend in backends[:index]:

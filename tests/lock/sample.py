@@ -31,6 +31,13 @@ def conda(name: str, version: str = "1.0", platform: str = "linux-64", **fields:
     return Package(name=name, version=version, kind="conda", platform=platform, **(given | fields))
 
 
+def python(version: str = "3.12.4", platform: str = "linux-64", **fields: object) -> Package:
+    """Return an interpreter that uv manages."""
+    url = f"https://github.com/astral-sh/python-build-standalone/releases/download/20260110/cpython-{version}.tar.gz"
+    given = {"url": url, "sha256": SHA}
+    return Package(**({"name": "cpython", "version": version, "kind": "python", "platform": platform} | given | fields))
+
+
 def lock_of(
     *packages: Package, platforms: tuple[str, ...] = ("linux-64",), python: str = "3.12", **asked: object
 ) -> Lock:
@@ -121,13 +128,23 @@ def _conda(draw, platform: str) -> Package:
 
 
 @st.composite
+def _interpreters(draw, platform: str) -> Package:
+    return python(f"3.12.{draw(st.integers(0, 99))}", platform, sha256=draw(_sha256))
+
+
+@st.composite
 def locks(draw) -> Lock:
     """Any lock that a resolver could give, in the order of the file."""
     platforms = draw(st.sampled_from([(), ("linux-64",), ("linux-64", "linux-aarch64")]))
     packages = []
     for platform in platforms:
         packages += draw(
-            st.lists(st.one_of(_wheels(platform), _git(platform), _directories(platform), _conda(platform)), max_size=4)
+            st.lists(
+                st.one_of(
+                    _wheels(platform), _git(platform), _directories(platform), _conda(platform), _interpreters(platform)
+                ),
+                max_size=4,
+            )
         )
     unique = {(p.kind, p.name, p.platform): p for p in packages}
     return Lock(

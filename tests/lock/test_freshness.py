@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lock.sample import conda, lock_of, pypi
+from tests.lock.sample import conda, lock_of, pypi, python
 from tykky.lock.freshness import requirements_of, stale_reasons
 from tykky.lock.model import Lock, Requirements
 from tykky.spec.read import parse_spec
@@ -524,7 +524,6 @@ find-links = ["z", "y"]
 prerelease = "disallow"
 no-binary = ["z", "y"]
 only-binary = ["b", "a"]
-managed-python = true
 """,
         environment="exclude-newer = 2026-11-01T00:00:00Z",
     )
@@ -543,7 +542,6 @@ managed-python = true
         prerelease="disallow",
         no_binary=("y", "z"),
         only_binary=("a", "b"),
-        managed_python=True,
         exclude_newer="2026-11-01T00:00:00Z",
     )
 
@@ -551,3 +549,27 @@ managed-python = true
 def test_defaults_leave_no_trace():
     assert requirements_of(spec(NUMPY)) == Requirements(pypi=("numpy",))
     assert requirements_of(spec()) == Requirements()
+
+
+MANAGED = "[pypi]\nmanaged-python = true\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "packages", "now", "reasons"),
+    [
+        (MANAGED, [python("3.12.4")], MANAGED, []),
+        (MANAGED, [python("3.12.4")], MANAGED + 'python = "3.12"', []),
+        (MANAGED, [python("3.12.4")], MANAGED + 'python = "3.13"', ["Python 3.13 is asked for, 3.12 is locked"]),
+        (MANAGED, [], MANAGED, ["a managed Python is asked for but not locked"]),
+        ("", [python("3.12.4")], "", ["cpython 3.12.4 is locked but not asked for"]),
+        (MANAGED, [python("3.12.4")], "[pypi]", ["pypi.managed-python changed from true to false"]),
+    ],
+)
+def test_the_managed_interpreter(before, packages, now, reasons):
+    assert stale_reasons(spec(now), locked_from(before, *packages)) == tuple(reasons)
+
+
+def test_markers_see_the_exact_version_of_the_managed_interpreter():
+    body = MANAGED + "dependencies = [\"cowsay; python_full_version >= '3.12.4'\"]"
+    assert stale_reasons(spec(body), locked_from(body, python("3.12.3"))) == ()
+    assert stale_reasons(spec(body), locked_from(body, python("3.12.4"))) == ("cowsay is asked for but not locked",)

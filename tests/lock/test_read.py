@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lock.sample import COMMIT, SHA, conda, lock_of, pypi
+from tests.lock.sample import COMMIT, SHA, conda, lock_of, pypi, python
 from tykky import __version__
 from tykky.errors import LockError
 from tykky.lock.model import Lock
@@ -48,6 +48,11 @@ def conda_package(**fields: object) -> str:
         "subdir": "linux-64",
     }
     return package(**(given | fields))
+
+
+def interpreter(**fields: object) -> str:
+    url = "https://example.org/cpython-3.12.4.tar.gz"
+    return package(**({"name": "cpython", "kind": "python", "url": url, "source": None} | fields))
 
 
 def test_the_samples_are_good():
@@ -118,7 +123,7 @@ def test_wrong_types_come_all_at_once_with_their_lines():
     assert refused(text) == (
         [
             "tykky.lock:7: package[0].version: expected str, got float; put the value in quotes",
-            "tykky.lock:8: package[0].kind: 'npm' is not one of 'conda', 'pypi'",
+            "tykky.lock:8: package[0].kind: 'npm' is not one of 'conda', 'pypi', 'python'",
             "tykky.lock:11: package[0].sha256: 'ABC' is not allowed: a sha256 is 64 lower case hexadecimal digits",
             "tykky.lock:13: package[0].size: expected int, got str",
             "tykky.lock:14: package[0].depends[1]: expected str, got int; put the value in quotes",
@@ -194,6 +199,16 @@ def test_wrong_types_come_all_at_once_with_their_lines():
             conda_package(url="https://h/x-1-0.zip"),
             "10: package[0].url: 'https://h/x-1-0.zip' is no conda package (.conda or .tar.bz2)",
         ),
+        (interpreter(name="pypy"), "6: package[0].name: 'pypy' is no interpreter that tykky can use; cpython is"),
+        (interpreter(sha256=None), "5: package[0]: cpython has no sha256"),
+        (
+            interpreter(url=None, path="python.tar.gz"),
+            "11: package[0].path: cpython has a path; an interpreter has a url",
+        ),
+        (
+            interpreter(url="https://h/x.tar.zst"),
+            "10: package[0].url: 'https://h/x.tar.zst' is no archive of an interpreter (.tar.gz or .tgz)",
+        ),
     ],
 )
 def test_one_thing_wrong_in_a_package(text, said):
@@ -209,6 +224,11 @@ def test_a_package_locked_twice():
     assert refused(one + again)[0] == [
         "tykky.lock:14: package[1].name: pypi package cowsay is locked twice for linux-64"
     ]
+
+
+def test_an_interpreter_of_another_version_than_its_platform_has():
+    (problem,), _ = refused(render_lock(lock_of(python("3.11.9"))))
+    assert problem.endswith("package[0].version: cpython 3.11.9 is locked for linux-64, whose python is 3.12")
 
 
 def test_a_platform_listed_twice():

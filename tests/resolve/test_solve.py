@@ -1,4 +1,4 @@
-"""Spec to lock: what is asked in which order, and what may move. Decisions only, with resolvers that note what they hear."""
+"""Spec to lock: what is asked in which order, and what may move. Decisions only: the resolvers note what they hear."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tykky.errors import ResolveError, ToolError
 from tykky.lock.freshness import requirements_of
 from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package
 from tykky.progress import Reporter, Silent
-from tykky.resolve.ports import CondaRequest, PypiRequest
+from tykky.resolve.ports import CondaRequest, PypiRequest, PythonRequest
 from tykky.resolve.solve import Ports, Question, Upgrade, resolve
 from tykky.runtime.interpreter import Interpreter
 from tykky.spec.model import Spec
@@ -27,6 +27,23 @@ def pypi(name: str, version: str, platform: str = "linux-64", **more: str) -> Pa
 
 
 @dataclass
+class Pythons:
+    """A list of interpreters whose newest is 3.12.9."""
+
+    heard: list[PythonRequest] = field(default_factory=list)
+
+    def choose(self, request: PythonRequest, reporter: Reporter) -> Package:
+        self.heard.append(request)
+        version = {None: "3.12.9"}.get(request.minor, f"{request.minor}.9")
+        return cpython(version, request.platform)
+
+
+def cpython(version: str, platform: str = "linux-64") -> Package:
+    url = f"https://example.org/cpython-{version}.tar.gz"
+    return Package("cpython", version, "python", platform, url=url, sha256="ab" * 32)
+
+
+@dataclass
 class Resolvers:
     """Both resolvers in one: answers what it was given and keeps what it heard."""
 
@@ -35,6 +52,7 @@ class Resolvers:
     conda_heard: list[CondaRequest] = field(default_factory=list)
     pypi_heard: list[PypiRequest] = field(default_factory=list)
     host: tuple[str, ...] = ("3.11.2",)
+    pythons: Pythons = field(default_factory=Pythons)
 
     def identify(self) -> str:
         return "fake 1.0"
@@ -59,6 +77,7 @@ class Resolvers:
             provides=tuple,
             virtual_packages=lambda platform, overrides: ("__glibc=2.31",),
             interpreter=self.interpreter,
+            managed_python=lambda: self.pythons,
             reporter=Silent(),
         )
 
@@ -150,3 +169,51 @@ def test_a_platform_that_was_never_locked_cannot_be_left_out() -> None:
     with pytest.raises(ResolveError) as caught:
         resolve(Question(two, Path("/base"), None, ("linux-64",)), Resolvers().ports())
     assert str(caught.value) == "linux-aarch64 was never locked, so --platform cannot leave it out"
+
+
+MANAGED = spec('[pypi]\nmanaged-python = true\ndependencies = ["cowsay"]\n')
+
+
+def test_the_managed_interpreter_is_locked_and_its_exact_version_given_to_pypi() -> None:
+    resolvers = Resolvers(host=("3.12.1",))
+    lock = resolve(Question(MANAGED, Path("/p")), resolvers.ports())
+    assert lock.packages("linux-64", "python") == (cpython("3.12.9"),)
+    assert lock.locked_platform("linux-64") == LockedPlatform("linux-64", "3.12")
+    (heard,) = resolvers.pypi_heard
+    assert (heard.python, heard.interpreter) == ("3.12.9", Path("/usr/bin/python"))
+    assert resolvers.pythons.heard == [PythonRequest("linux-64", None, None)]
+
+
+def test_without_a_python_of_that_version_on_the_host_the_question_is_asked_all_the_same() -> None:
+    resolvers = Resolvers(host=("3.11.2",))
+    resolve(Question(MANAGED, Path("/p")), resolvers.ports())
+    assert (resolvers.pypi_heard[0].python, resolvers.pypi_heard[0].interpreter) == ("3.12.9", None)
+
+
+@pytest.mark.parametrize(
+    ("extra", "environment", "upgrade", "asked", "version"),
+    [
+        ("", "", Upgrade(), None, "3.12.4"),
+        ('python = "3.12"', "", Upgrade(), None, "3.12.4"),
+        ("", "", Upgrade(names=frozenset({"numpy"})), None, "3.12.4"),
+        ("", "", Upgrade(names=frozenset({"cpython"})), "3.12", "3.12.9"),
+        ("", "", Upgrade(all=True), "3.12", "3.12.9"),
+        ('python = "3.13"', "", Upgrade(), "3.13", "3.13.9"),
+        ("", 'exclude-newer = "2026-01-01"', Upgrade(), "3.12", "3.12.9"),
+    ],
+)
+def test_the_locked_interpreter_stays_while_it_serves(
+    extra: str, environment: str, upgrade: Upgrade, asked: str | None, version: str
+) -> None:
+    resolvers = Resolvers()
+    before = locked(MANAGED, cpython("3.12.4"), python="3.12")
+    now = parse_spec(f'[environment]\nname = "x"\n{environment}\n[pypi]\nmanaged-python = true\n{extra}\n', "t")
+    lock = resolve(Question(now, Path("/p"), before, upgrade=upgrade), resolvers.ports())
+    assert lock.packages("linux-64", "python") == (cpython(version),)
+    assert [request.minor for request in resolvers.pythons.heard] == ([] if asked is None else [asked])
+
+
+def test_an_interpreter_that_is_no_longer_wanted_goes() -> None:
+    before = locked(MANAGED, cpython("3.11.4"))
+    lock = resolve(Question(spec('[pypi]\ndependencies = ["cowsay"]\n'), Path("/p"), before), Resolvers().ports())
+    assert lock.packages("linux-64", "python") == ()

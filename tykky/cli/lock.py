@@ -68,9 +68,10 @@ def command(
     if previous is not None and not platforms and upgrade == Upgrade() and not _reasons(spec, previous, lock_path):
         _report(lock_path, (), written=False, as_json=as_json, quiet=quiet)
         return
-    access = open_access(open_site(), offline=offline)
+    site = open_site()
+    access = open_access(site, offline=offline)
     question = Question(spec, spec_path.absolute().parent, previous, platforms, upgrade)
-    lock = resolve(question, resolver_ports(spec, access, reporter))
+    lock = resolve(question, resolver_ports(spec, access, reporter, site.python_downloads))
     written = write_lock(lock_path, lock)
     _report(lock_path, changes(previous, lock), written=written, as_json=as_json, quiet=quiet)
 

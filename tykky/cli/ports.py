@@ -23,7 +23,7 @@ from tykky.site import Site, cache_directory, load_site
 from tykky.spec.model import Spec
 
 if TYPE_CHECKING:
-    from tykky.resolve.ports import CondaResolver, PypiResolver
+    from tykky.resolve.ports import CondaResolver, PypiResolver, PythonChooser
     from tykky.resolve.solve import Ports
 
 UV_HINT = "uv comes with tykky; reinstall tykky, or put uv on PATH"
@@ -47,8 +47,11 @@ def find_uv() -> Path:
     return own if own.is_file() else which("uv", hint=UV_HINT)
 
 
-def resolver_ports(spec: Spec, access: Access, reporter: Reporter) -> Ports:
-    """Return what `resolve` needs for the resolvers that the spec names."""
+def resolver_ports(spec: Spec, access: Access, reporter: Reporter, python_downloads: str | None = None) -> Ports:
+    """Return what `resolve` needs for the resolvers that the spec names.
+
+    `python_downloads` is the site's list of interpreters, if it has one.
+    """
     from tykky.resolve.solve import Ports
 
     commands = Commands()
@@ -73,6 +76,11 @@ def resolver_ports(spec: Spec, access: Access, reporter: Reporter) -> Ports:
 
         return UvResolver(access, find_uv(), commands)
 
+    def managed_python() -> PythonChooser:
+        from tykky.resolve.managed_python import UvPythons
+
+        return UvPythons(access, find_uv(), python_downloads, commands)
+
     def provides(packages: Sequence[Package]) -> tuple[Package, ...]:
         if not packages:
             return ()
@@ -91,6 +99,7 @@ def resolver_ports(spec: Spec, access: Access, reporter: Reporter) -> Ports:
         provides=provides,
         virtual_packages=virtual_packages,
         interpreter=lambda wanted: find_interpreter(wanted, commands),
+        managed_python=managed_python,
         reporter=reporter,
     )
 

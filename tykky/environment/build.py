@@ -23,7 +23,7 @@ from tykky.environment.directory import (
 )
 from tykky.environment.publish import Generation, check_place, opened, publish
 from tykky.environment.scratch import is_noexec, scratch, scratch_parent
-from tykky.errors import BuildError, LockError, LockStale, Problem
+from tykky.errors import BuildError, LockError, LockStale, Problem, SpecError
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.stack import plan_stack, script_digests
 from tykky.layers.workshop import Workshop
@@ -95,6 +95,7 @@ def prepare(
     """
     platform = host_platform()
     _check_platform(source, platform)
+    _check_image(source)
     if check:
         reasons = stale_reasons(source.spec, source.lock)
         if reasons:
@@ -122,6 +123,22 @@ def _check_platform(source: Source, platform: str) -> None:
         )
 
 
+def _check_image(source: Source) -> None:
+    """Raise `SpecError` for a base image: it must never look as if one were used that is not."""
+    image = source.spec.runtime.image
+    if image != "host":
+        raise SpecError(
+            str(source.spec_path),
+            [
+                Problem(
+                    f"{image!r} cannot be used yet: this version runs environments on the host's own root",
+                    "runtime.image",
+                )
+            ],
+            hint='leave it out, or write image = "host"',
+        )
+
+
 def _base(
     source: Source,
     platform: str,
@@ -130,7 +147,7 @@ def _base(
 ) -> Base:
     entry = source.lock.locked_platform(platform)
     assert entry is not None
-    if source.spec.conda is not None or source.spec.pypi is None:
+    if source.spec.conda is not None or source.spec.pypi is None or source.spec.pypi.managed_python:
         return Base(entry.python)
     wanted = source.spec.pypi.python
     kept = _kept_interpreter(directory, wanted, entry.python)
@@ -249,7 +266,7 @@ def disk_errors(scratch_directory: Path) -> Iterator[None]:
 
 def _build_missing(plan: Plan, directory: EnvironmentDirectory, workshop: Workshop) -> None:
     # Imported here: with them come rattler, asyncio and the like, which a build with nothing to do can spare.
-    from tykky.layers import conda, pypi, script
+    from tykky.layers import conda, managed, pypi, script
     from tykky.layers.staged import finish
 
     below: list[Path] = []
@@ -264,6 +281,8 @@ def _build_missing(plan: Plan, directory: EnvironmentDirectory, workshop: Worksh
                 )
             if layer.kind == "conda":
                 staged = conda.stage(layer, plan.platform, workshop)
+            elif layer.kind == "tree":
+                staged = managed.stage(layer, workshop)
             elif layer.kind == "pypi":
                 locked = plan.source.lock.packages(plan.platform)
                 project = pypi.Project.of(plan.source.spec, locked, plan.source.directory)

@@ -5,10 +5,12 @@ Only the archive's index is read, nothing is unpacked.
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,7 +34,11 @@ class _Member:
 
 def refuse_problems(path: Path) -> None:
     """Raise `ArtifactError` that names each bad member of a wheel or sdist."""
-    problems = wheel_problems(path) if path.suffix == ".whl" else sdist_problems(path)
+    refuse(path, wheel_problems(path) if path.suffix == ".whl" else sdist_problems(path))
+
+
+def refuse(path: Path, problems: list[str]) -> None:
+    """Raise `ArtifactError` that names the problems of an archive, if there are any."""
     if problems:
         raise ArtifactError(
             f"{path.name} holds what no package may hold:\n" + "\n".join(f"  {problem}" for problem in problems),
@@ -69,6 +75,32 @@ def sdist_problems(path: Path) -> list[str]:
             return _problems([_tar_member(entry) for entry in archive])
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         return [f"it is not a readable archive: {error}"]
+
+
+def interpreter_problems(path: Path) -> list[str]:
+    """Return what is wrong with an interpreter's archive (tar), one line each; empty if nothing is.
+
+    What it holds is below one directory, and that one becomes the prefix: no link may leave it.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            members = [_tar_member(entry) for entry in archive]
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        return [f"it is not a readable archive: {error}"]
+    found, below = [], []
+    top = members[0].name.partition("/")[0] if members else ""
+    for member in members:
+        first, _, rest = member.name.partition("/")
+        if first != top or first in ("", ".", ".."):
+            found.append(f"{member.name!r} is not below {top!r}, the directory of the interpreter")
+        elif rest:
+            hard = member.hard
+            if hard is not None:
+                hard = hard.removeprefix(f"{top}/") if hard.startswith(f"{top}/") else f"../{hard}"
+            below.append(dataclasses.replace(member, name=rest, hard=hard))
+        elif member.kind != stat.S_IFDIR:
+            found.append(f"{member.name!r} is no directory")
+    return list(dict.fromkeys([*found, *_problems(below)]))
 
 
 def _problems(members: list[_Member]) -> list[str]:

@@ -36,10 +36,19 @@ class PlannedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Where a stack's interpreter comes from: the minor version, and the host's path unless conda brings it."""
+    """Where a stack's interpreter comes from: the minor version, and the host's path unless a lower layer has it."""
 
     python: str | None
     host_interpreter: str | None = None
+
+
+def interpreter_layer(spec: Spec, platform: str, package: Package) -> PlannedLayer:
+    """Return the layer of the interpreter that uv manages. Its archive's sha256 says all about what is in it."""
+    document = {
+        **_common(spec, "tree", platform),
+        "interpreter": {"name": package.name, "version": package.version, "sha256": package.sha256},
+    }
+    return _planned("tree", document, (package,), f"{package.name} {package.version}")
 
 
 def conda_layer(spec: Spec, platform: str, packages: Sequence[Package], base: Base) -> PlannedLayer:

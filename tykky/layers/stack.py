@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tykky.digests import file_sha256
 from tykky.errors import Problem, SpecError
-from tykky.layers.keys import Base, PlannedLayer, conda_layer, pypi_layer, script_layer
+from tykky.layers.keys import Base, PlannedLayer, conda_layer, interpreter_layer, pypi_layer, script_layer
 from tykky.lock.model import Lock
 from tykky.spec.model import Spec
 
@@ -16,7 +16,7 @@ def plan_stack(
     spec: Spec, lock: Lock, platform: str, base: Base, scripts: Sequence[tuple[str, str]]
 ) -> tuple[PlannedLayer, ...]:
     """Return the layers of one platform, bottom first. `scripts` are (path, sha256) of the post-install scripts."""
-    layers: list[PlannedLayer] = []
+    layers = [interpreter_layer(spec, platform, package) for package in lock.packages(platform, "python")]
     conda = lock.packages(platform, "conda")
     if conda:
         layers.append(conda_layer(spec, platform, conda, base))

@@ -19,6 +19,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 # What nearly all URLs look like; it spares a thousand of them the full look.
 _PLAIN_URL = re.compile(r"(?:https?|file)://[A-Za-z0-9._/+!~-]*/[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
 _CONDA_SUFFIXES = (".conda", ".tar.bz2")
+# What every interpreter of uv's list is, but for a few that only unpack with zstandard.
+INTERPRETER_SUFFIXES = (".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def check_lock(lock: Lock) -> list[Finding]:
         if platform.name in platforms:
             found.append(Finding(("platform", index, "name"), f"{platform.name!r} is listed twice"))
         platforms.add(platform.name)
+    minors = {platform.name: platform.python for platform in lock.platform}
     seen: set[tuple[str, str, str]] = set()
     for index, package in enumerate(lock.package):
         path = ("package", index)
@@ -49,6 +52,10 @@ def check_lock(lock: Lock) -> list[Finding]:
             message = f"{package.name} is for {package.platform!r}, which is no [[platform]] of this lock"
             found.append(Finding((*path, "platform"), message))
         found += [Finding((*path, *finding.path), finding.message) for finding in _package(package)]
+        minor = minors.get(package.platform)
+        if package.kind == "python" and minor is not None and not package.version.startswith(f"{minor}."):
+            message = f"{package.name} {package.version} is locked for {package.platform}, whose python is {minor}"
+            found.append(Finding((*path, "version"), message))
     return found
 
 
@@ -58,7 +65,7 @@ def _package(package: Package) -> Iterator[Finding]:
     if not _VERSION.fullmatch(package.version):
         yield Finding(("version",), f"{package.version!r} is not a version of {package.name}")
     yield from _origin(package)
-    yield from _conda(package) if package.kind == "conda" else _pypi(package)
+    yield from {"conda": _conda, "pypi": _pypi, "python": _interpreter}[package.kind](package)
 
 
 def _origin(package: Package) -> Iterator[Finding]:
@@ -116,6 +123,18 @@ def _pypi(package: Package) -> Iterator[Finding]:
     subdirectory = package.subdirectory
     if subdirectory is not None and (subdirectory.startswith("/") or ".." in subdirectory.split("/")):
         yield Finding(("subdirectory",), f"{subdirectory!r} leads out of the source of {package.name}")
+
+
+def _interpreter(package: Package) -> Iterator[Finding]:
+    if package.name != "cpython":
+        yield Finding(("name",), f"{package.name!r} is no interpreter that tykky can use; cpython is")
+    if package.path is not None:
+        yield Finding(("path",), f"{package.name} has a path; an interpreter has a url")
+    if package.sha256 is None:
+        yield Finding((), f"{package.name} has no sha256")
+    if package.url and not _place(package).endswith(INTERPRETER_SUFFIXES):
+        suffixes = " or ".join(INTERPRETER_SUFFIXES)
+        yield Finding(("url",), f"{package.url!r} is no archive of an interpreter ({suffixes})")
 
 
 def _place(package: Package) -> str:

@@ -23,6 +23,7 @@ from tykky.spec.requirements import (
 )
 
 _MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64", "linux-ppc64le": "ppc64le"}
+_INTERPRETERS = (("conda", "python"), ("python", "cpython"))
 _LEADING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -56,9 +57,9 @@ def marker_environment(platform: str, python: str) -> dict[str, str]:
 
 
 def _python(lock: Lock, platform: LockedPlatform) -> str:
-    """Return the exact version where conda brings Python, else the minor one."""
-    conda = (p.version for p in lock.packages(platform.name, "conda") if p.name == "python")
-    return next(conda, platform.python or "3.0")
+    """Return the exact version where the lock has the interpreter, else the minor one."""
+    brought = (p.version for p in lock.packages(platform.name) if (p.kind, p.name) in _INTERPRETERS)
+    return next(brought, platform.python or "3.0")
 
 
 @dataclass(frozen=True, slots=True)

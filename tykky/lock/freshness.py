@@ -55,6 +55,7 @@ def stale_reasons(spec: Spec, lock: Lock) -> tuple[str, ...]:
         *_platforms(spec, lock),
         *_settings(asked, before),
         *_python(asked, before, platforms),
+        *_everywhere((p, _managed(asked, lock, p)) for p in platforms),
         *_everywhere(stale_conda(asked, lock, p) for p in platforms),
         *_everywhere(stale_pypi(asked, lock, p) for p in platforms),
     )
@@ -125,6 +126,16 @@ def _python(asked: Requirements, before: Requirements, platforms: list[LockedPla
     if locked:
         reasons.append(f"Python {asked.python} is asked for, {locked[0] or 'none'} is locked")
     return reasons
+
+
+def _managed(asked: Requirements, lock: Lock, platform: LockedPlatform) -> list[str]:
+    """The lock has an interpreter exactly where one is asked for. A changed setting was said already."""
+    locked = lock.packages(platform.name, "python")
+    if asked.managed_python != lock.requirements.managed_python or asked.managed_python == bool(locked):
+        return []
+    if asked.managed_python:
+        return ["a managed Python is asked for but not locked"]
+    return [f"{locked[0].name} {locked[0].version} is locked but not asked for"]
 
 
 def _yes(value: bool) -> str:

@@ -34,7 +34,8 @@ from msgspec import Meta, Struct
 
 LOCK_VERSION = "1.0"
 
-Kind = Literal["conda", "pypi"]
+# `python` is an interpreter that uv manages: at most one per platform, the archive it is unpacked from.
+Kind = Literal["conda", "pypi", "python"]
 # `$(?!\n)`: see tykky.spec.model.
 Sha256 = Annotated[
     str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", extra={"rule": "a sha256 is 64 lower case hexadecimal digits"})

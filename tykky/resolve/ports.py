@@ -15,7 +15,7 @@ from tykky.access import Access
 from tykky.lock.model import Package
 from tykky.progress import Reporter
 
-__all__ = ["Access", "CondaRequest", "CondaResolver", "PypiRequest", "PypiResolver"]
+__all__ = ["Access", "CondaRequest", "CondaResolver", "PypiRequest", "PypiResolver", "PythonChooser", "PythonRequest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +88,25 @@ class PypiResolver(Protocol):
         """Return one package per artifact, sorted by name, without those that conda provides.
 
         Raises `ResolveError` when nothing satisfies the request and `FetchError` when an index cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PythonRequest:
+    """The interpreter one platform wants in its image: a minor version (`3.12`), or None for the newest stable one."""
+
+    platform: str
+    minor: str | None = None
+    exclude_newer: str | None = None
+
+
+class PythonChooser(Protocol):
+    """Chooses interpreters that somebody built for any host of a platform."""
+
+    def choose(self, request: PythonRequest, reporter: Reporter) -> Package:
+        """Return the interpreter's archive as a package of kind `python`.
+
+        Raises `ResolveError` when there is none, `FetchError` when a list or an archive cannot be read.
         """
         ...

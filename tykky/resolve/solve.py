@@ -6,6 +6,7 @@ with Python's version and conda's distributions as givens. Each platform is aske
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from tykky.errors import ResolveError, ToolError
 from tykky.lock.freshness import requirements_of
 from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package, Resolvers
 from tykky.progress import Reporter
-from tykky.resolve.ports import CondaRequest, CondaResolver, PypiRequest, PypiResolver
+from tykky.resolve.ports import CondaRequest, CondaResolver, PypiRequest, PypiResolver, PythonChooser, PythonRequest
 from tykky.runtime.interpreter import Interpreter, minor_of
 from tykky.spec.model import CondaRequirement, Spec
 from tykky.spec.requirements import conda_match_spec
@@ -46,6 +47,7 @@ class Ports:
     provides: Callable[[Sequence[Package]], tuple[Package, ...]]
     virtual_packages: Callable[[str, dict[str, str]], tuple[str, ...]]
     interpreter: Callable[[str | None], Interpreter]
+    managed_python: Callable[[], PythonChooser]
     reporter: Reporter
 
 
@@ -110,7 +112,8 @@ def _resolve_platform(
         conda_resolver = ports.conda()
         conda_by = conda_resolver.identify()
         conda = conda_resolver.resolve(conda_request(question, platform, virtual), ports.reporter)
-    python, interpreter = _python(question, platform, conda, ports)
+    managed = _managed(question, platform, ports)
+    python, interpreter = _python(question, platform, (*conda, *managed), ports)
     pypi: tuple[Package, ...] = ()
     if spec.pypi is not None and spec.pypi.dependencies:
         assert python is not None
@@ -121,16 +124,53 @@ def _resolve_platform(
         pypi = pypi_resolver.resolve(request, ports.reporter)
     minor = minor_of(python) if python else None
     entry = LockedPlatform(name=platform, python=minor, virtual_packages=virtual)
-    return entry, (*conda, *pypi), Resolvers(conda=conda_by, pypi=pypi_by)
+    return entry, (*conda, *managed, *pypi), Resolvers(conda=conda_by, pypi=pypi_by)
+
+
+def _managed(question: Question, platform: str, ports: Ports) -> tuple[Package, ...]:
+    """Return the interpreter that goes into the image, if the spec wants it there: the locked one while it serves."""
+    spec = question.spec
+    if spec.pypi is None or not spec.pypi.managed_python:
+        return ()
+    request = PythonRequest(platform, _wanted_python(question, platform), spec.environment.exclude_newer)
+    for locked in _preferred(question, platform, "python"):
+        if minor_of(locked.version) == request.minor and not _newly_excluded(question):
+            return (locked,)
+    return (ports.managed_python().choose(request, ports.reporter),)
+
+
+def _newly_excluded(question: Question) -> bool:
+    """Whether `exclude-newer` is not what it was: what was locked may be too new now."""
+    previous = question.previous
+    return previous is not None and previous.requirements.exclude_newer != question.spec.environment.exclude_newer
+
+
+def _wanted_python(question: Question, platform: str) -> str | None:
+    """Return what the spec says under `pypi.python`, else the minor version that is locked."""
+    assert question.spec.pypi is not None
+    wanted = question.spec.pypi.python
+    if wanted is not None or question.previous is None:
+        return wanted
+    entry = question.previous.locked_platform(platform)
+    return entry.python if entry is not None else None
 
 
 def _python(
-    question: Question, platform: str, conda: Sequence[Package], ports: Ports
+    question: Question, platform: str, brought: Sequence[Package], ports: Ports
 ) -> tuple[str | None, Interpreter | None]:
-    """Return the version the environment's Python will have, and the host's interpreter of a venv-type one."""
+    """Return the version the environment's Python will have, and a host's interpreter of it outside of conda.
+
+    `brought` are the packages that may hold the interpreter.
+    """
     spec = question.spec
+    managed = next((p.version for p in brought if p.kind == "python"), None)
+    if managed is not None:
+        # The host's may not be there: it is only asked for the metadata of what is no wheel.
+        with contextlib.suppress(ToolError):
+            return managed, ports.interpreter(minor_of(managed))
+        return managed, None
     if spec.conda is not None:
-        python = next((p.version for p in conda if p.name == "python"), None)
+        python = next((p.version for p in brought if p.name == "python"), None)
         if python is None and spec.pypi is not None and spec.pypi.dependencies:
             raise ResolveError(
                 "[pypi] needs a Python, and nothing in [conda] brings one",
@@ -139,10 +179,7 @@ def _python(
         return python, None
     if spec.pypi is None:
         return None, None
-    wanted = spec.pypi.python
-    if wanted is None and question.previous is not None:
-        entry = question.previous.locked_platform(platform)
-        wanted = entry.python if entry is not None else None
+    wanted = _wanted_python(question, platform)
     try:
         found = ports.interpreter(wanted)
     except ToolError:

@@ -74,6 +74,9 @@ def _interpreter(spec: Spec) -> Iterator[Finding]:
             if is_set:
                 message = "Python comes from [conda] already (conda.dependencies.python, line {line}); keep one of them"
                 yield Finding(("pypi", key), message, other=("conda", "dependencies", conda))
+    elif spec.conda is not None and spec.pypi.managed_python:
+        message = "with [conda] the interpreter comes from conda; add python to conda.dependencies instead"
+        yield Finding(("pypi", "managed-python"), message)
     if python is None:
         return
     if not python.startswith("/"):
