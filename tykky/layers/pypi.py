@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import tomli_w
 from packaging.utils import canonicalize_name
 
-from tykky.access import Access
 from tykky.digests import file_sha256
-from tykky.errors import ArtifactError, BuildError, FetchError
+from tykky.errors import ArtifactError, BuildError
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.staged import Staged
 from tykky.layers.tree import make_scripts_relocatable, replace_file, true_record
@@ -39,6 +38,7 @@ _MISMATCH = re.compile(
     r"Expected:\s*(?:sha256:)?(?P<expected>[0-9a-f]{64}).*?Computed:\s*(?:sha256:)?(?P<actual>[0-9a-f]{64})",
     re.S,
 )
+_INVALID = re.compile(r"Failed to install: (?P<wheel>\S+\.whl).*\n\s*cause: The wheel is invalid: (?P<why>.*)")
 
 
 # Turns a command line into one that runs where the lower layers are visible at the prefix.
@@ -95,19 +95,16 @@ def make_venv(root: Path, interpreter: Path, minor: str) -> None:
     )
 
 
-def pylock(packages: Sequence[Package], wheels: Mapping[str, Path], access: Access) -> bytes:
-    """Return a pylock.toml (PEP 751) with exactly one artifact per package.
+def pylock(packages: Sequence[Package], wheels: Mapping[str, Path]) -> bytes:
+    """Return a pylock.toml (PEP 751) with exactly one artifact per package: `wheels` are their files, by name.
 
-    `wheels` are the local files of packages that were built, by name. uv checks every sha256 before use.
+    uv checks every sha256 before its first use: of a locked wheel the lock's, of one that was built here its own.
     """
     entries = []
     for package in sorted(packages, key=lambda p: p.name):
-        local = wheels.get(package.name)
-        if local is not None:
-            artifact = {"path": os.fspath(local), "hashes": {"sha256": file_sha256(local)}}
-        else:
-            assert package.url is not None and package.sha256 is not None
-            artifact = {"url": access.mirrored(package.url), "hashes": {"sha256": package.sha256}}
+        local = wheels[package.name]
+        sha256 = package.sha256 if package.source == "wheel" else None
+        artifact = {"path": os.fspath(local), "hashes": {"sha256": sha256 or file_sha256(local)}}
         entries.append({"name": package.name, "version": package.version, "wheels": [artifact]})
     return tomli_w.dumps({"lock-version": "1.0", "created-by": "tykky", "packages": entries}).encode()
 
@@ -116,21 +113,20 @@ def install(request: Path, root: Path, target: Sequence[str], enter: Enter, coun
     """Install what the pylock file `request` names: `count` packages.
 
     `target` are uv's options that say where to; `enter` makes the lower layers visible at the prefix.
-    Raises `ArtifactError`, `FetchError` or `BuildError`.
+    Raises `ArtifactError` or `BuildError`.
     """
-    access = workshop.access
+    cache = workshop.access.cache
     argv = [os.fspath(workshop.uv), "pip", "install", *target]
     argv += ["--requirements", os.fspath(request)]
     argv += ["--no-deps", "--no-config", "--no-build", "--no-python-downloads", "--break-system-packages"]
-    argv += ["--cache-dir", os.fspath(access.cache / "uv"), "--link-mode", link_mode(access.cache, root)]
+    argv += ["--offline"]  # all it needs is local, and has been looked into
+    argv += ["--cache-dir", os.fspath(cache / "uv"), "--link-mode", link_mode(cache, root)]
     argv += ["--color", "never", "--no-progress"]
-    if access.offline:
-        argv.append("--offline")
     with workshop.reporter.phase("install PyPI packages", total=count, unit="packages") as phase:
         try:
             workshop.commands.stream(enter(argv), lambda line: phase.advance() if line.startswith(" + ") else None)
         except CommandFailed as error:
-            raise _translate(error, access) from None
+            raise _translate(error) from None
 
 
 def link_mode(cache: Path, root: Path) -> str:
@@ -139,7 +135,7 @@ def link_mode(cache: Path, root: Path) -> str:
     return "hardlink" if anchor.stat().st_dev == root.stat().st_dev else "copy"
 
 
-def _translate(error: CommandFailed, access: Access) -> ArtifactError | FetchError | BuildError:
+def _translate(error: CommandFailed) -> ArtifactError | BuildError:
     text = error.finished.stdout
     mismatch = _MISMATCH.search(text)
     if mismatch is not None:
@@ -147,26 +143,17 @@ def _translate(error: CommandFailed, access: Access) -> ArtifactError | FetchErr
         name = named.group(1) if named else "an artifact"
         return ArtifactError(
             f"{name} is not what the lock says: expected sha256 {mismatch['expected']}, got {mismatch['actual']}",
-            hint="the index or a mirror serves another file under this name; "
-            "if that is meant, run 'tykky lock --upgrade'",
+            hint="its file changed in the cache, or where the lock found it; remove it and build again",
         )
-    full = full_disk_hint(text)
-    if full is not None:
-        return BuildError("installing PyPI packages failed: no space left", hint=full, output=error.output)
-    urls = re.findall(r"https?://[^\s`'\")]+", text)
-    if access.offline:
-        return FetchError(
-            "an artifact is not in the cache and --offline forbids to fetch it",
-            hint="build once without --offline",
-            output=error.output,
+    invalid = _INVALID.search(text)
+    if invalid is not None:
+        return ArtifactError(
+            f"{invalid['wheel']} cannot be installed: {invalid['why'][:1].lower()}{invalid['why'][1:]}",
+            hint="do not use it; tell its authors, or the keepers of the index it came from",
         )
-    if urls or "error sending request" in text:
-        return FetchError(
-            f"cannot fetch {urls[0]}" if urls else "cannot fetch an artifact",
-            hint="check the network, HTTPS_PROXY and the mirrors of 'tykky doctor'; nothing was changed",
-            output=error.output,
-        )
-    return BuildError(f"installing PyPI packages failed: {error.reason}", output=error.output)
+    return BuildError(
+        f"installing PyPI packages failed: {error.reason}", hint=full_disk_hint(text), output=error.output
+    )
 
 
 def tidy(root: Path, prefix: str) -> None:
@@ -314,11 +301,15 @@ def _install_batch(
     """Build what is no wheel with the interpreter of `builder`, then install all of `packages`."""
     if not packages:
         return
+    from tykky.layers.locked_wheels import locked_wheels
     from tykky.layers.wheels import build_wheel, local_wheel
 
     surroundings = project.surroundings(base, *builder)
     files = {p.name: build_wheel(p, surroundings, workshop) for p in packages if p.source != "wheel"}
-    files |= {p.name: local_wheel(p, project.base) for p in packages if p.source == "wheel" and p.path is not None}
+    wheels = [p for p in packages if p.source == "wheel"]
+    files |= {p.name: local_wheel(p, project.base) for p in wheels if p.path is not None}
+    by_url = [p for p in wheels if p.path is None]
+    files |= locked_wheels(by_url, workshop.access, workshop.commands.environ, workshop.reporter)
     request = workshop.scratch / "pylock.toml"
-    request.write_bytes(pylock(packages, files, workshop.access))
+    request.write_bytes(pylock(packages, files))
     install(request, place.tree, place.target, place.enter, len(packages), workshop)

@@ -7,6 +7,8 @@ certificates from the usual variables.
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
 import hashlib
 import http.client
 import netrc
@@ -15,7 +17,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from urllib.parse import unquote, urlsplit
@@ -29,6 +31,7 @@ from tykky.resolve.pypi.urls import expanded, file_name, file_path, redacted, wi
 _CHUNK = 1 << 20
 _RETRIES = 3
 _TIMEOUT = 30.0  # seconds without a byte
+_NOT_THE_NETWORK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _PASSING = (408, 429, 500, 502, 503, 504)  # worth a second try
 
 
@@ -74,20 +77,31 @@ def require_sha256(path: Path, expected: str, *, name: str | None = None, remove
     )
 
 
-def download(url: str, target: Path, environ: Mapping[str, str]) -> None:
-    """Write what `url` gives to `target`. Tries again where that may help. Raises `FetchError`."""
+def download(
+    url: str, target: Path, environ: Mapping[str, str], on_bytes: Callable[[int], object] = lambda count: None
+) -> None:
+    """Write what `url` gives to `target`. Tries again where that may help.
+
+    `on_bytes` hears how many more bytes have come (fewer than none where it starts again). Raises `FetchError`, or
+    `OSError` if `target` cannot be written.
+    """
     retries = int(environ.get("UV_HTTP_RETRIES", _RETRIES))
     for attempt in range(retries + 1):
         try:
-            _download(url, target, environ)
+            _download(url, target, environ, on_bytes)
             return
         except urllib.error.HTTPError as error:
             if error.code not in _PASSING or attempt == retries:
                 status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
                 raise answered(redacted(url), status, tries=attempt + 1) from None
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in _NOT_THE_NETWORK:
+                error.filename = os.fspath(target)
+                raise
             if attempt == retries:
                 raise not_reached(redacted(url), _why(error), environ, tries=attempt + 1) from None
+        with contextlib.suppress(FileNotFoundError):
+            on_bytes(-target.stat().st_size)
         time.sleep(0.5 * 2**attempt)
 
 
@@ -98,7 +112,7 @@ def answers(url: str, environ: Mapping[str, str]) -> tuple[str | None, FetchErro
     """
     try:
         with NamedTemporaryFile(prefix="tykky-") as file:
-            _download(url, Path(file.name), environ)
+            _download(url, Path(file.name), environ, lambda count: None)
     except urllib.error.HTTPError as error:
         status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
         return status, None if error.code in (404, 410) else answered(redacted(url), status)
@@ -107,13 +121,14 @@ def answers(url: str, environ: Mapping[str, str]) -> tuple[str | None, FetchErro
     return "200 OK", None
 
 
-def _download(url: str, target: Path, environ: Mapping[str, str]) -> None:
+def _download(url: str, target: Path, environ: Mapping[str, str], on_bytes: Callable[[int], object]) -> None:
     timeout = float(environ.get("UV_HTTP_TIMEOUT", _TIMEOUT))
     request = _request(expanded(url, environ), environ)
     with _opener(environ).open(request, timeout=timeout) as answer, target.open("wb") as file:
         expected = answer.headers.get("Content-Length")
         while chunk := answer.read(_CHUNK):
             file.write(chunk)
+            on_bytes(len(chunk))
         if expected is not None and file.tell() != int(expected):
             raise http.client.IncompleteRead(b"", int(expected) - file.tell())
 
