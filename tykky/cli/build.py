@@ -101,7 +101,7 @@ def logged() -> Iterator[Path]:
     try:
         yield log
     except TykkyError as error:
-        if log.exists():
+        if log.exists() and str(log) not in (error.hint or ""):
             place = f"the whole log is {log}"
             error.hint = f"{error.hint}; {place}" if error.hint else place
         raise

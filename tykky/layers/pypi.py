@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from tykky.digests import file_sha256
 from tykky.errors import ArtifactError, BuildError
 from tykky.layers.keys import Base, PlannedLayer
+from tykky.layers.squashfs import pack, pack_argv
 from tykky.layers.staged import Staged
 from tykky.layers.tree import make_scripts_relocatable, replace_file, true_record
 from tykky.layers.workshop import Workshop
@@ -274,11 +275,20 @@ def _on_top(tree: Path, prefix: str, below: Sequence[Path], workshop: Workshop) 
         return workshop.inside.argv(prefix, below, None, argv)
 
     def enter_installed(argv: Sequence[str]) -> list[str]:
-        return workshop.inside.argv(prefix, below, tree, argv)
+        # What is staged by now as one more image: a directory on top of images is more than every backend can show.
+        staged = workshop.scratch / "staged.sqfs"
+        if not staged.exists():
+            image_root = workshop.scratch / "pypi"
+            pack(pack_argv(workshop.packer.program, image_root, staged, level=1), workshop.commands, staged, _ignore)
+        return workshop.inside.argv(prefix, [*below, staged], None, argv)
 
     interpreter = f"{prefix}/bin/python"
     target = ("--python", interpreter, "--prefix", os.fspath(tree))
     return _Place(tree, interpreter, target, enter, interpreter, enter_installed)
+
+
+def _ignore(percent: int) -> None:
+    """Take no notice of how far a short piece of work is."""
 
 
 def _install_all(packages: Sequence[Package], project: Project, base: Base, place: _Place, workshop: Workshop) -> None:
