@@ -87,8 +87,8 @@ post-install = ["post.sh"]
         assert done.returncode == 0, done.stderr
     P = bench.place / "P"
     code = (
-        "import alpha, ext, jinja2, json, sys;"
-        "print(json.dumps([alpha.VERSION, ext.VERSION, sys.executable, open(sys.prefix + '/share/from-script').read()]))"
+        "import alpha, ext, jinja2, json, sys; script = open(sys.prefix + '/share/from-script').read();"
+        "print(json.dumps([alpha.VERSION, ext.VERSION, sys.executable, script]))"
     )
     alpha, ext, executable, script = json.loads(bench.run(P / "bin" / "python", "-c", code).stdout)
     assert (alpha, ext, executable) == ("alpha", "ext", str(P / "bin" / "python"))

@@ -50,6 +50,7 @@ class Desk:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
+            check=False,
         )
         finished = Finished(done.returncode, done.stdout, done.stderr)
         if status is not None:
@@ -66,7 +67,7 @@ class Desk:
 
 def run(argv: Sequence[str | os.PathLike[str]], **options: object) -> str:
     """Run a program that must succeed; return what it printed."""
-    done = subprocess.run(argv, capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
     assert done.returncode == 0, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout  # type: ignore[no-any-return]
 

@@ -18,7 +18,10 @@ def test_from_spec_to_launcher(desk: Desk, wheels_spec: Spec) -> None:
     desk.write(wheels_spec("beta"))
     env = desk.environment()
     python = env / "bin" / "python"
-    code = "import sys, json, alpha, shared_ns.alpha_part, shared_ns.beta_part; print(json.dumps([sys.executable, sys.prefix, alpha.__file__]))"
+    code = (
+        "import sys, json, alpha, shared_ns.alpha_part, shared_ns.beta_part;"
+        "print(json.dumps([sys.executable, sys.prefix, alpha.__file__]))"
+    )
     executable, prefix, file = json.loads(run([python, "-c", code]))
     assert (executable, prefix) == (str(python), str(env))
     assert Path(file).is_relative_to(env)

@@ -147,8 +147,8 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     directory = make(tmp_path / "env", "python")
     file = directory.current / "environment.json"
     file.write_text("{")
-    with pytest.raises(EnvironmentDirectoryError, match="environment.json is damaged"):
+    with pytest.raises(EnvironmentDirectoryError, match=r"environment\.json is damaged"):
         directory.record()
     file.unlink()
-    with pytest.raises(EnvironmentDirectoryError, match="is damaged|is missing"):
+    with pytest.raises(EnvironmentDirectoryError, match=r"is damaged|is missing"):
         directory.record()

@@ -13,6 +13,7 @@ from tykky.errors import ArtifactError
 from tykky.layers.tree import (
     make_scripts_relocatable,
     relocatable_script,
+    matching,
     remove_matching,
     replace_file,
     scan,
@@ -149,3 +150,39 @@ def test_excluded_paths_go(tmp_path: Path) -> None:
     removed = remove_matching(tmp_path, ["**/*.a", "share/doc"])
     assert sorted(removed) == ["lib/deep/y.a", "lib/x.a", "share/doc"]
     assert [e.path for e in scan(tmp_path) if e.kind == "file"] == ["lib/z.so"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched"),
+    [
+        ("*.a", ["x.a"]),
+        ("**/*.a", ["x.a", "lib/x[1].a", "lib/deep/y.a"]),
+        ("lib/**", ["lib/x[1].a", "lib/deep", "lib/deep/y.a"]),
+        ("./lib//deep/", ["lib/deep"]),
+        ("lib/x[[]1].a", ["lib/x[1].a"]),
+        ("b[12]", ["b1", "b2"]),
+        ("b[!12]", ["b]"]),
+        ("b[]]", ["b]"]),
+        ("b[z-a]", []),
+        ("[b", []),
+        ("n?w*", ["new\nline"]),
+        ("$(touch pwned)", ["$(touch pwned)"]),
+        ("../*", []),
+    ],
+)
+def test_a_pattern_is_compared_with_names(pattern: str, matched: list[str]) -> None:
+    paths = ["x.a", "lib", "lib/x[1].a", "lib/deep", "lib/deep/y.a", "b1", "b2", "b]", "new\nline", "$(touch pwned)"]
+    assert matching(paths, [pattern]) == matched
+
+
+def test_excluding_never_leads_out_of_the_tree(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").write_text("x")
+    tree = tmp_path / "tree"
+    (tree / "lib").mkdir(parents=True)
+    (tree / "away").symlink_to(outside)
+    (tree / "lib" / "up").symlink_to("..")
+    assert remove_matching(tree, ["../**", "away/*", "lib/up/*"]) == []
+    assert remove_matching(tree, ["**"]) == ["away", "lib"]
+    assert (outside / "keep").exists()

@@ -72,9 +72,9 @@ def source_of(bytecode: str) -> str:
 
 
 def compile_tree(root: Path, prefix: str, compiled: Compiled, interpreter: Sequence[str], workshop: Workshop) -> None:
-    """Give every source of `compiled` below `root` its bytecode, as a file of `prefix`: from the cache, or compiled now.
+    """Give every source of `compiled` below `root` its bytecode, from the cache or compiled now.
 
-    `interpreter` is the argv that starts the environment's Python.
+    `prefix` is where the tree will live; `interpreter` is the argv that starts the environment's Python.
     """
     if not compiled.batches:
         return

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -151,17 +152,60 @@ def true_record(text: str, changed: Mapping[str, bytes], removed: Iterable[str])
     return output.getvalue()
 
 
+def matching(paths: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Return the paths that match one of the patterns: `*`, `?` and `[…]` within a name, `**` for any depth.
+
+    Names are compared, nothing is looked up: no pattern leads through a link or out of the tree.
+    """
+    wanted = [re.compile(_expression(pattern), re.S) for pattern in patterns]
+    return [path for path in paths if any(expression.fullmatch(path) for expression in wanted)]
+
+
+def _expression(pattern: str) -> str:
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    found = ["(?:[^/]+/)*" if part == "**" else f"{_name_expression(part)}/" for part in parts[:-1]]
+    found += ["(?:[^/]+/)*[^/]+" if part == "**" else _name_expression(part) for part in parts[-1:]]
+    return "".join(found)
+
+
+def _name_expression(part: str) -> str:
+    pieces = re.findall(r"\*+|\[!?\]?[^\]]*\]|.", part, re.S)
+    return "".join(_piece_expression(piece) for piece in pieces)
+
+
+def _piece_expression(piece: str) -> str:
+    if piece.startswith("*"):
+        return "[^/]*"
+    if piece == "?":
+        return "[^/]"
+    return _class_expression(piece) if len(piece) > 1 else re.escape(piece)
+
+
+def _class_expression(text: str) -> str:
+    """Return the expression for `[abc]`, `[a-z]` or `[!a-z]`."""
+    inner = text[1:-1]
+    excluded, inner = inner.startswith("!"), inner.removeprefix("!")
+    members = re.sub(r"([\\\[\]^&~|])", r"\\\1", inner)
+    expression = f"[{'^/' if excluded else ''}{members}]"
+    try:
+        re.compile(expression)
+    except re.error:  # [z-a] has no members
+        return "(?!)"
+    return expression
+
+
 def remove_matching(root: Path, patterns: Iterable[str]) -> list[str]:
-    """Remove what `[build] exclude` names (globs relative to the prefix, `**` for any depth); return the paths."""
+    """Remove what `[build] exclude` names (see `matching`; a directory goes as a whole); return the paths."""
     removed = []
-    for pattern in patterns:
-        for path in sorted(root.glob(pattern), reverse=True):
-            relative = path.relative_to(root).as_posix()
-            if path.is_dir() and not path.is_symlink():
-                _remove_tree(path)
-            elif path.is_symlink() or path.exists():
-                path.unlink()
-            removed.append(relative)
+    for relative in matching((entry.path for entry in scan(root)), patterns):
+        path = root / relative
+        if path.is_dir() and not path.is_symlink():
+            _remove_tree(path)
+        elif path.is_symlink() or path.exists():
+            path.unlink()
+        else:
+            continue  # with its directory, which came first
+        removed.append(relative)
     return removed
 
 

@@ -2,7 +2,7 @@
 
 uv's list is part of uv and knows every platform, so nothing is fetched to choose. What it does not print is the sha256
 of an archive; it says it when an archive is not what it expected, so it is handed an empty one
-(docs/decisions/0005-managed-interpreter.md).
+(docs/decisions/0006-managed-interpreter.md).
 """
 
 from __future__ import annotations

@@ -194,8 +194,11 @@ def _build(table: Build) -> Iterator[Finding]:
         elif "\0" in script:
             yield Finding(("build", "post-install", index), "a path cannot hold a NUL character")
     for index, pattern in enumerate(table.exclude):
-        if not pattern:
-            yield Finding(("build", "exclude", index), "must not be empty")
+        path = ("build", "exclude", index)
+        if not pattern.strip("/."):
+            yield Finding(path, "must name something in the prefix" if pattern else "must not be empty")
+        elif pattern.startswith("/") or ".." in pattern.split("/"):
+            yield Finding(path, f"{pattern!r} leads out of the prefix; patterns start there, as in 'lib/**/*.a'")
 
 
 def _runtime(table: Runtime) -> Iterator[Finding]:
