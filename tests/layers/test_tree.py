@@ -12,8 +12,8 @@ import pytest
 from tykky.errors import ArtifactError
 from tykky.layers.tree import (
     make_scripts_relocatable,
-    relocatable_script,
     matching,
+    relocatable_script,
     remove_matching,
     replace_file,
     scan,
