@@ -116,6 +116,20 @@ def test_mirrors_are_urls_and_backends_are_listed_once(place):
     ]
 
 
+@pytest.mark.parametrize("place_of_list", ["/appl/list.json", "file:///appl/list.json", "https://h/list.json"])
+def test_the_list_of_interpreters(place, place_of_list):
+    (place / "etc/site.toml").write_text(f'[python]\ndownloads = "{place_of_list}"\n')
+    assert load(place).python_downloads == place_of_list
+
+
+def test_the_list_of_interpreters_has_an_address(place):
+    assert load(place).python_downloads is None
+    (place / "etc/site.toml").write_text('[python]\ndownloads = "list.json"\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:2: python.downloads: 'list.json' is neither a URL of https, http or file nor an absolute path"
+    ]
+
+
 def test_no_backend_at_all_is_no_choice(place):
     (place / "etc/site.toml").write_text("[runtime]\nbackends = []\n")
     assert refused(place)[0] == ["etc/site.toml:2: runtime.backends: must not be empty"]

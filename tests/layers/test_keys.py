@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tykky.layers.keys import Base, conda_layer, pypi_layer, script_layer
+from tykky.layers.keys import Base, conda_layer, interpreter_layer, pypi_layer, script_layer
 from tykky.layers.stack import plan_stack
 from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package, Requirements
 from tykky.spec.model import Spec
@@ -75,6 +75,31 @@ def test_conda_and_script_layers() -> None:
     one = script_layer(spec(), "linux-64", [("a.sh", "1" * 64)], ["below"])
     assert one.key != script_layer(spec(), "linux-64", [("a.sh", "2" * 64)], ["below"]).key
     assert one.key != script_layer(spec(), "linux-64", [("a.sh", "1" * 64)], ["other"]).key
+
+
+PYTHON = Package("cpython", "3.12.4", "python", "linux-64", url="https://g/p.tar.gz", sha256="e" * 64)
+
+
+def test_the_managed_interpreter_is_known_by_its_archive() -> None:
+    def key_of(package: Package, name: str = "demo") -> str:
+        return interpreter_layer(spec(name=name), "linux-64", package).key
+
+    plain = key_of(PYTHON)
+    assert key_of(msgspec.structs.replace(PYTHON, sha256="f" * 64)) != plain
+    assert key_of(PYTHON, "other") != plain
+    assert key_of(msgspec.structs.replace(PYTHON, url="https://mirror/p.tar.gz", size=3)) == plain
+
+
+def test_the_managed_interpreter_is_the_bottom_layer() -> None:
+    own = parse_spec('[environment]\nname = "demo"\n[pypi]\nmanaged-python = true\n', "tykky.toml")
+    entries = (LockedPlatform("linux-64", "3.12"),)
+
+    def kinds(*packages: Package) -> list[str]:
+        lock = Lock(LOCK_VERSION, Requirements(), platform=entries, package=packages)
+        return [layer.kind for layer in plan_stack(own, lock, "linux-64", Base("3.12"), [("a.sh", "1" * 64)])]
+
+    assert kinds(WHEEL, PYTHON) == ["tree", "pypi", "script"]
+    assert kinds(PYTHON) == ["tree", "script"]
 
 
 def test_a_key_that_was_published_stays_what_it_was() -> None:
