@@ -7,12 +7,14 @@ here too: `clean_environ` drops everything that would let a user's settings leak
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +47,7 @@ _KEPT = frozenset({"UV_HTTP_TIMEOUT"})
 _FIXED = {"LC_ALL": "C.UTF-8", "UV_SYSTEM_CERTS": "true"}
 
 _TAIL_LINES = 12
+_GRACE = 2.0  # seconds for a program to clean up after itself
 
 
 def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -123,26 +126,19 @@ class Commands:
         """
         words = tuple(os.fspath(word) for word in argv)
         self._write(f"$ {shlex.join(words)}\n")
-        try:
-            done = subprocess.run(
-                words,
-                cwd=cwd,
-                env={**self.environ, **(environ or {})},
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
-        except PermissionError as error:
-            raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
-        except subprocess.TimeoutExpired:
-            raise ToolError(f"{Path(words[0]).name} did not end within {timeout:g} s", hint=hint) from None
-        finished = Finished(words, done.returncode, done.stdout, done.stderr)
+        with _started(
+            words,
+            hint,
+            cwd=cwd,
+            env={**self.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            try:
+                out, err = child.communicate(stdin, timeout)
+            except subprocess.TimeoutExpired:
+                raise ToolError(f"{Path(words[0]).name} did not end within {timeout:g} s", hint=hint) from None
+        finished = Finished(words, child.returncode, out, err)
         self._write(finished.stdout + finished.stderr)
         if check and finished.status != 0:
             raise CommandFailed(finished, hint=hint)
@@ -167,28 +163,20 @@ class Commands:
         source = subprocess.DEVNULL if stdin is None else os.open(stdin, os.O_RDONLY | os.O_CLOEXEC)
         lines: list[str] = []
         try:
-            with subprocess.Popen(
+            with _started(
                 words,
+                hint,
                 cwd=cwd,
                 env={**self.environ, **(environ or {})},
                 stdin=source,
-                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                bufsize=1,
             ) as child:
                 assert child.stdout is not None
-                try:
-                    for line in child.stdout:
-                        lines.append(line)
-                        self._write(line)
-                        on_line(line.rstrip("\n"))
-                except BaseException:
-                    child.kill()
-                    raise
-        except (FileNotFoundError, PermissionError) as error:
-            raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
+                for line in child.stdout:
+                    lines.append(line)
+                    self._write(line)
+                    on_line(line.rstrip("\n"))
+                child.wait()
         finally:
             if source != subprocess.DEVNULL:
                 os.close(source)
@@ -201,6 +189,52 @@ class Commands:
         if self.log is not None and text:
             with self.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
+
+
+@contextlib.contextmanager
+def _started(
+    words: tuple[str, ...], hint: str | None, *, cwd: Path | None, env: dict[str, str], stdin: int, stderr: int
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a program; if the block does not end well, end it and all that it started.
+
+    It gets a session of its own: so all of them are one process group, and none can ask a question on a terminal
+    where nobody would see it. Raises `ToolError` if the program cannot be started.
+    """
+    try:
+        child = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOEXEC, errno.E2BIG, errno.EINVAL, errno.ELOOP):
+            raise
+        raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint=hint) from None
+    with child:
+        try:
+            yield child
+        except BaseException:
+            _end(child)
+            raise
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Ask a process group to end, and see to it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_GRACE)
+    # Also where the program itself ended in time: of what it started, some may not have.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def full_disk_hint(output: str) -> str | None:

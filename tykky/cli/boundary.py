@@ -6,11 +6,16 @@ result. It catches nothing: what it raises ends here.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import rich_click as click
@@ -66,13 +71,18 @@ def run(words: list[str]) -> int:
     own = own_words(words)
     as_json, verbose = "--json" in own, bool({"-v", "--verbose"} & set(own))
     try:
-        result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False, obj=words)
+        with _signals():
+            result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False, obj=words)
         return result if isinstance(result, int) else 0
     except Exit as leave:
         return int(leave.exit_code)
     except (Abort, KeyboardInterrupt):
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except _Ended as end:
+        with contextlib.suppress(OSError):  # after a hangup there is no terminal to tell
+            print(f"ended by {end.signal.name}", file=sys.stderr)
+        return 128 + end.signal
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -86,6 +96,43 @@ def run(words: list[str]) -> int:
         if verbose:
             traceback.print_exc()
         return known.exit_code
+
+
+class _Ended(BaseException):
+    """A signal asked this process to end. Not an `Exception`: nobody may take it for a failure of the work."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(self.signal.name)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """While a verb runs, let the signals that end a process unwind it, so that nothing half-made is left behind.
+
+    Only the first one counts: a second Ctrl-C must not stop the cleaning up. Signals that the caller ignores (nohup)
+    stay ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise _Ended(number)
+
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: kept for number in asked if (kept := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, kept in before.items():
+            signal.signal(number, kept)
 
 
 def own_words(words: list[str]) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import rich_click as click
 
 from tykky.cli.options import common
 from tykky.environment.directory import EnvironmentDirectory
-from tykky.runtime.enter import enter_argv
+from tykky.runtime.enter import enter
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -31,5 +30,4 @@ def command(directory: Path, words: tuple[str, ...], as_json: bool, verbose: boo
     given = words[1:] if words[0] == "--" else words
     if not given:
         raise click.UsageError("name a command to run, e.g. tykky run ./climate -- python")
-    argv = enter_argv(environment.path, given)
-    os.execv(argv[0], argv)  # noqa: S606 - argv[0] is /bin/sh, the words are arguments
+    enter(environment.path, given)

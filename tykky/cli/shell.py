@@ -10,7 +10,7 @@ import rich_click as click
 
 from tykky.cli.options import common
 from tykky.environment.directory import EnvironmentDirectory
-from tykky.runtime.enter import enter_argv
+from tykky.runtime.enter import enter
 
 
 @click.command()
@@ -28,5 +28,4 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     shell = os.environ.get("SHELL") or "/bin/sh"
     if not quiet and sys.stderr.isatty():
         print(f"inside {record.name} (generation {record.number}); leave with 'exit'", file=sys.stderr)
-    argv = enter_argv(environment.path, [shell])
-    os.execv(argv[0], argv)  # noqa: S606 - argv[0] is /bin/sh, the words are arguments
+    enter(environment.path, [shell])

@@ -6,8 +6,10 @@ The launchers in P/bin start the environment's own programs; this starts whateve
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tykky.process import Commands
 
@@ -22,6 +24,15 @@ def enter_argv(environment: Path, command: Sequence[str]) -> list[str]:
     if not command:
         raise ValueError("no program to run")
     return ["/bin/sh", "-c", _ENTER, "tykky", os.fspath(environment), "/bin/sh", "-c", _LOOK_UP, "tykky", *command]
+
+
+def enter(environment: Path, command: Sequence[str]) -> NoReturn:
+    """Become `command`, inside the environment directory `environment` (absolute)."""
+    argv = enter_argv(environment, command)
+    # Python ignores these for itself, and what is ignored stays so: `tykky run P -- yes | head` would not end.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.execv(argv[0], argv)  # noqa: S606 - argv[0] is /bin/sh, the words are arguments
 
 
 def backend_here(environment: Path, commands: Commands) -> str | None:
