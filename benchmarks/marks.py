@@ -101,7 +101,15 @@ def lock(bench: Bench) -> Iterator[Mark]:
     platforms = tomllib.loads(text)["environment"].get("platforms", ["linux-64"])
     (work / "requirements.in").write_text("\n".join(requirements))
     resolve = bench.tykky("lock", "-f", spec, "--upgrade", "-q")
-    by_hand = [str(TOOLS / "uv"), "pip", "compile", "--no-config", "--no-python-downloads", "--generate-hashes"]
+    by_hand = [
+        str(TOOLS / "uv"),
+        "pip",
+        "compile",
+        "--no-config",
+        "--system-certs",
+        "--no-python-downloads",
+        "--generate-hashes",
+    ]
     by_hand += ["--cache-dir", str(bench.root / "cache" / "uv"), str(work / "requirements.in")]
     mine, uv = paired(resolve, by_hand, bench.environ, 7)
     limit = 1.5 * uv * len(platforms) + 0.5
@@ -151,7 +159,7 @@ def _by_hand(bench: Bench) -> dict[str, float]:
     work.mkdir()
     (work / "requirements.txt").write_text("\n".join(f"{p['name']}=={p['version']}" for p in packages))
     venv = work / "venv"
-    uv = [str(TOOLS / "uv"), "--no-config", "--cache-dir", str(bench.root / "cache" / "uv")]
+    uv = [str(TOOLS / "uv"), "--no-config", "--system-certs", "--cache-dir", str(bench.root / "cache" / "uv")]
     seconds([*uv, "venv", "-q", "--python", _interpreter(bench), str(venv)], bench.environ)
     install = [*uv, "pip", "install", "-q", "--no-deps", "--python", str(venv / "bin" / "python")]
     install += ["-r", str(work / "requirements.txt")]
