@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tests.channel.python import interpreter
 from tests.channel.server import Served, serve
 from tests.end_to_end.conftest import MINOR, Desk, answer, record, run
 from tests.standalone import RELEASES, archive, entry, file_name, standalone_files, write
+from tests.wheelmaker import make_project
 
 SOURCE = interpreter()
 OLD, NEW = (f"{MINOR}.{patch}" for patch in (90, 91))
@@ -94,7 +96,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def env(shelf: Path, pythons: Pythons, wheelhouse: Path) -> Path:
     """An environment with its own interpreter, built by the first test that wants it."""
     if not (shelf / "env").exists():
-        Desk(shelf).write(spec("beta", wheelhouse=wheelhouse)).environment()
+        make_project(shelf / "mylib", "mylib", "0.1", files={"mylib/__init__.py": "VERSION = 'built inside'\n"})
+        Desk(shelf).write(spec("beta", "./mylib", wheelhouse=wheelhouse)).environment()
     return shelf / "env"
 
 
@@ -102,14 +105,14 @@ def test_from_list_to_launcher(env: Path) -> None:
     assert [layer["kind"] for layer in record(env)["layers"]] == ["tree", "pypi"]  # type: ignore[attr-defined]
     assert record(env)["interpreter"] is None
     code = (
-        "import sys, json, alpha, release, sysconfig; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix,"
-        " alpha.__file__, release.RELEASE]))"
+        "import sys, json, alpha, mylib, release; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix,"
+        " alpha.__file__, release.RELEASE, mylib.VERSION]))"
     )
-    executable, prefix, base, file, release = json.loads(run([env / "bin" / "python", "-c", code]))
+    executable, prefix, base, file, release, built = json.loads(run([env / "bin" / "python", "-c", code]))
     assert executable == str(env / "bin" / "python")
     assert prefix == base == str(env)
     assert Path(file).is_relative_to(env)
-    assert release == OLD
+    assert (release, built) == (OLD, "built inside")
     assert answer([env / "bin" / "alpha", "x"])["executable"] == str(env / "bin" / "python")
     for name in (f"pydoc{MINOR}", "pydoc3", f"2to3-{MINOR}"):
         assert run([env / "bin" / name, "x"]) == f"{env / 'bin' / 'python'} x\n"
@@ -138,7 +141,7 @@ def test_what_it_says_of_itself_is_of_the_prefix(env: Path) -> None:
         "print((p / 'lib/pkgconfig/python3.pc').read_text(), sorted(d.name for d in m.distributions()),"
         "(p / 'bin/pip').exists(), list(p.rglob('EXTERNALLY-MANAGED')))"
     )
-    said = "prefix=/tykky/own\nlibdir=${prefix}/lib\n ['alpha', 'beta'] False []\n"
+    said = "prefix=/tykky/own\nlibdir=${prefix}/lib\n ['alpha', 'beta', 'mylib'] False []\n"
     assert run([env / "bin" / "python", "-c", code]) == said
 
 
@@ -215,6 +218,7 @@ def test_the_plan_shows_the_interpreter(desk: Desk, pythons: Pythons, wheelhouse
 
 def test_two_builds_are_the_same_to_the_byte(env: Path, desk: Desk, pythons: Pythons, tmp_path: Path) -> None:
     """Invariants 1 and 2: another umask, directory and time; and the second one needs no network."""
+    shutil.copytree(env.parent / "mylib", desk.directory / "mylib")
     for name in ("tykky.toml", "tykky.lock"):
         (desk.directory / name).write_bytes((env.parent / name).read_bytes())
     refused = desk.tykky("build", "--offline", status=7)
