@@ -35,7 +35,7 @@ _CONFLICT = re.compile(r"The conflict is caused by:\n(?P<reasons>.*?)\n\n", re.S
 _HTTP = re.compile(r"HTTP error (?P<code>\d+) \w+ Error: (?P<words>[^\n]*?) for url: (?P<url>\S+)")
 _SAID = re.compile(r"\[\d+ lines? of output\]\n(?P<said>.*?)\n\s*\[end of output\]", re.S)
 _SOURCE = re.compile(
-    r"(?:Downloading|Using cached|Processing) \S*/(?P<name>[^/\s]+?)-(?P<version>\d[^-/\s]*)\.(?:tar\.gz|zip)"
+    r"(?:Downloading|Using cached|Processing) (?:\S*/)?(?P<name>[^/\s]+?)-(?P<version>\d[^-/\s]*)\.(?:tar\.gz|zip)"
 )
 _GIT = re.compile(
     r"Running command git (?:clone|fetch|checkout|rev-parse)|git (?:clone|checkout|fetch)[^\n]*did not run"
