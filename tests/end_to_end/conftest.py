@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.resolve.pypi_index import pypi_index
 from tests.wheelmaker import make_wheel
+
+__all__ = ["pypi_index"]
 
 MINOR = ".".join(map(str, sys.version_info[:2]))
 TOOL = """

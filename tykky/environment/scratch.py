@@ -6,11 +6,14 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tykky.errors import BuildError
 
+_PATIENCE = 10.0  # seconds
+_MOMENT = 0.2  # seconds
 _CANDIDATES = ("/tmp", "/var/tmp")  # noqa: S108 - what is made in them is private (mkdtemp)
 
 
@@ -49,23 +52,36 @@ def scratch(parent: Path, *, keep: bool, say: Callable[[str], None]) -> Iterator
         if keep:
             say(f"kept {private}")
         else:
-            remove_tree(private)
+            _remove_for_good(private)
         raise
-    remove_tree(private)
+    try:
+        remove_tree(private)
+    except BaseException:  # a signal: the next one is ignored
+        remove_tree(private)
+        raise
+
+
+def _remove_for_good(path: Path) -> None:
+    """Remove the directory of a failed build: threads that link packages may still write there for a moment."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        remove_tree(path)
+        time.sleep(_MOMENT)
+        if not path.exists():
+            return
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a staged tree, also where a package made directories read-only."""
-
-    def retry(function: Callable[..., object], name: str, _: object) -> None:
-        parent = Path(name).parent
-        with contextlib.suppress(OSError):
-            parent.chmod(0o700)
-            if Path(name).is_dir() and not Path(name).is_symlink():
-                Path(name).chmod(0o700)
-            function(name)
-
-    shutil.rmtree(path, onerror=retry)
+    """Remove a staged tree, also where a package made directories that its owner cannot read or write."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path)
+        return
+    for folder, names, _ in os.walk(path):
+        for directory in (Path(folder), *(Path(folder, name) for name in names)):
+            if not directory.is_symlink():
+                with contextlib.suppress(OSError):
+                    directory.chmod(0o700)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def is_noexec(path: Path) -> bool:
