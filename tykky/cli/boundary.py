@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import signal
@@ -70,9 +71,11 @@ def run(words: list[str]) -> int:
     """Run the command line; return its exit code. Every expected error is rendered here and nowhere else."""
     own = own_words(words)
     as_json, verbose = "--json" in own, bool({"-v", "--verbose"} & set(own))
+    _print_any_name()
     try:
         with _signals():
             result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False, obj=words)
+            sys.stdout.flush()  # here, where its failure is an error like any other
         return result if isinstance(result, int) else 0
     except Exit as leave:
         return int(leave.exit_code)
@@ -87,15 +90,32 @@ def run(words: list[str]) -> int:
         error.show()
         return error.exit_code
     except BrokenPipeError:
-        # The reader went away (`tykky info | head`). Keep the interpreter from complaining again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _nobody_reads()
+    except SystemExit as leave:
+        if isinstance(leave.__context__, BrokenPipeError):  # click's own answer to it
+            return _nobody_reads()
+        raise
     except (TykkyError, OSError) as error:
         known = error if isinstance(error, TykkyError) else TykkyError(_os_error_text(error))
         _show(known, as_json=as_json)
         if verbose:
             traceback.print_exc()
         return known.exit_code
+
+
+def _print_any_name() -> None:
+    """Let file names that are no text in this locale be printed: as their bytes, or escaped where those mislead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            plain = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if plain else "backslashreplace")
+
+
+def _nobody_reads() -> int:
+    """Return the exit code where the reader went away (`tykky list | head -1`)."""
+    # Keep the interpreter from complaining again at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 class _Ended(BaseException):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from tykky.cli.options import common, spec_file
+from tykky.cli.options import Place, common, spec_file
 from tykky.cli.ports import LaunchPublisher, find_uv, open_access, open_inside, open_site
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
 from tykky.environment.build import Built, Plan, Source, Step, carry_out, prepare
@@ -27,7 +27,7 @@ from tykky.spec.read import read_spec
 
 
 @click.command()
-@click.option("--prefix", "-p", type=click.Path(path_type=Path), help="The environment directory.  [default: ./NAME]")
+@click.option("--prefix", "-p", type=Place(), help="The environment directory.  [default: ./NAME]")
 @click.option("--dry-run", "-n", is_flag=True, help="Show the plan and write nothing.")
 @click.option("--offline", is_flag=True, help="Use only what is cached.")
 @click.option("--no-check", is_flag=True, help="Build the lock even if it does not answer the spec any more.")
@@ -55,7 +55,7 @@ def command(
     """
     commands = Commands()
     source = _read(spec_path)
-    target = (prefix or Path(source.spec.environment.name)).absolute()
+    target = _absolute(prefix or Path(source.spec.environment.name))
     plan = prepare(source, target, lambda wanted: find_interpreter(wanted, commands), check=not no_check)
     reporter = reporter_for(as_json=as_json, quiet=quiet)
     for drift in () if no_check else drifted_sources(source.lock, source.directory):
@@ -90,6 +90,11 @@ def _read(spec_path: Path) -> Source:
     return Source(spec, lock, spec_path, spec_path.read_bytes(), lock_path.read_bytes())
 
 
+def _absolute(path: Path) -> Path:
+    """Return the path as it was typed, but without `..`: what such a path names changes with what it passes."""
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
 @contextlib.contextmanager
 def logged() -> Iterator[Path]:
     """Give the path of this build's log. It stays when the build fails, and the error names it."""
@@ -104,6 +109,11 @@ def logged() -> Iterator[Path]:
         if log.exists() and str(log) not in (error.hint or ""):
             place = f"the whole log is {log}"
             error.hint = f"{error.hint}; {place}" if error.hint else place
+        raise
+    except Exception:
+        raise
+    except BaseException:  # interrupted: nobody asks why
+        log.unlink(missing_ok=True)
         raise
     log.unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from tykky.cli.options import common
+from tykky.cli.options import Place, common
 from tykky.cli.ports import site_programs
 from tykky.errors import RuntimeUnavailable
 from tykky.layers.squashfs import known_problem
@@ -21,7 +21,7 @@ _MARKS = {"ok": "found", "warn": "look", "missing": "missing"}
 
 
 @click.command("doctor")
-@click.argument("directory", default=".", type=click.Path(path_type=Path))
+@click.argument("directory", default=".", type=Place())
 @common
 def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
     """Say what this host offers, what is missing and how to get it; DIRECTORY is where an environment would be.

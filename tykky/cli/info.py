@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from tykky.cli.options import common
+from tykky.cli.options import Place, common
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe
 from tykky.environment.directory import EnvironmentDirectory
@@ -17,7 +17,7 @@ from tykky.runtime.enter import backend_here
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=Place())
 @click.option("--packages", is_flag=True, help="List the packages too.")
 @common
 def command(directory: Path, packages: bool, as_json: bool, verbose: bool, quiet: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import rich_click as click
 
 from tykky.cli.editing import one_of
-from tykky.cli.options import common
+from tykky.cli.options import Place, common
 from tykky.errors import SpecError, ToolError, UsageError
 from tykky.process import Commands
 from tykky.runtime.interpreter import find_interpreter
@@ -28,7 +28,7 @@ _OPTIONS = {"environment.name": "--name", "pypi.python": "--python", "conda.depe
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), default=Path())
+@click.argument("directory", type=Place(), default=Path())
 @click.option("--name", help="The environment's name.  [default: made from the directory's]")
 @click.option("--python", help="Python's minor version, such as 3.12; with --pypi also the path of an interpreter.")
 @click.option("--conda", is_flag=True, help="Take packages from conda channels, Python too.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from tykky.cli.options import common
+from tykky.cli.options import Place, common
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import find_environments
 from tykky.environment.directory import EnvironmentDirectory
@@ -16,7 +16,7 @@ from tykky.errors import TykkyError
 
 
 @click.command("list")
-@click.argument("directories", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("directories", nargs=-1, type=Place())
 @common
 def command(directories: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool) -> None:
     """List the environment directories in DIRECTORIES, by default those in TYKKY_PATH and here.

@@ -8,6 +8,20 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+
+class Place(click.Path):
+    """A path. An empty one is a mistake (a variable that is not set), not the current directory."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the `Path`, or fail."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -26,7 +40,7 @@ def spec_file(function: F) -> F:
         "-f",
         "--spec",
         "spec_path",
-        type=click.Path(path_type=Path),
+        type=Place(),
         default=Path("tykky.toml"),
         show_default=True,
         help="The spec; its tykky.lock stands beside it.",

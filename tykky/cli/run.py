@@ -6,13 +6,13 @@ from pathlib import Path
 
 import rich_click as click
 
-from tykky.cli.options import common
+from tykky.cli.options import Place, common
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.runtime.enter import enter
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=Place())
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="[--] COMMAND [ARG]...")
 @common
 def command(directory: Path, words: tuple[str, ...], as_json: bool, verbose: bool, quiet: bool) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import rich_click as click
 
-from tykky.cli.options import common
+from tykky.cli.options import Place, common
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.runtime.enter import enter
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=Place())
 @common
 def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Open your shell ($SHELL) inside the environment; leave it with exit.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from tykky.cli.options import common
+from tykky.cli.options import Place, common
 from tykky.cli.reporters import reporter_for
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.verify import Verdict, verify
@@ -15,7 +15,7 @@ from tykky.errors import EnvironmentDirectoryError
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=Place())
 @common
 def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Read every image of the environment and compare it with the sha256 of its making.

@@ -116,13 +116,18 @@ class EnvironmentDirectory:
 _REPAIR = "run 'tykky build' with the spec and lock it was made from"
 
 
+def is_of_ancestor(path: Path) -> bool:
+    """Return whether hpc-container-wrapper made this directory."""
+    return (path / "common.sh").exists() and (path / "bin").is_dir()
+
+
 def no_environment(path: Path) -> EnvironmentDirectoryError:
     """Return the error for a directory that should be an environment and is not."""
     if not path.exists():
         return EnvironmentDirectoryError(f"{path}: no such directory", hint="build it with 'tykky build'")
     if not path.is_dir():
         return EnvironmentDirectoryError(f"{path} is a file, not an environment directory")
-    if (path / "common.sh").exists() and (path / "bin").is_dir():
+    if is_of_ancestor(path):
         return EnvironmentDirectoryError(
             f"{path} was made by hpc-container-wrapper, not by this tykky",
             hint="write a tykky.toml for it and build a new environment directory",

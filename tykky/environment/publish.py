@@ -19,9 +19,11 @@ from pathlib import Path
 
 import msgspec
 
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, is_of_ancestor
 from tykky.errors import EnvironmentDirectoryError
 from tykky.store.images import flush_file
+
+_LONG_NAME = 200  # bytes; file systems take 255, and the private name has more in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,13 @@ def opened(path: Path) -> Iterator[EnvironmentDirectory]:
     if existing.exists():
         yield existing
         return
+    if path.is_symlink():  # to an empty directory, which is what will be replaced
+        path = path.resolve()
     parent = path.parent
+    name = path.name if len(os.fsencode(path.name)) < _LONG_NAME else ""
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{path.name}.tykky-", dir=parent))
+        staged = Path(tempfile.mkdtemp(prefix=f".{name}.tykky-", dir=parent))
     except OSError as error:
         raise _cannot_write(parent, error) from None
     try:
@@ -82,16 +87,27 @@ def check_place(path: Path) -> None:
         raise EnvironmentDirectoryError(
             f"{path} holds a colon, which separates directories in PATH", hint="choose another with --prefix"
         )
+    try:
+        _check_what_is_there(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def _check_what_is_there(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise EnvironmentDirectoryError(f"{path} is a dangling symlink", hint="remove it or choose another --prefix")
     if path.exists() and not path.is_dir():
         raise EnvironmentDirectoryError(f"{path} exists and is a file", hint="choose another directory with --prefix")
     if path.is_dir() and not EnvironmentDirectory(path).exists() and any(path.iterdir()):
+        what = "was made by hpc-container-wrapper" if is_of_ancestor(path) else "is no environment directory"
         raise EnvironmentDirectoryError(
-            f"{path} exists and is no environment directory",
-            hint="choose another directory with --prefix; nothing of it was touched",
+            f"{path} exists and {what}", hint="choose another directory with --prefix; nothing of it was touched"
         )
     nearest = next(p for p in (path, *path.parents) if p.exists())
+    if not nearest.is_dir():
+        raise EnvironmentDirectoryError(
+            f"{nearest} is a file, so {path} cannot be made", hint="choose another directory with --prefix"
+        )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise EnvironmentDirectoryError(
             f"{nearest} is not writable", hint="choose another directory with --prefix, or ask its owner"
