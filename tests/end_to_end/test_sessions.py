@@ -53,6 +53,7 @@ def test_a_session_prints_what_the_document_says(document: Path, tmp_path: Path)
         ("(4.8 MB/s)", "(980 kB/s)\n", True),
         ("(4.8 MB/s)", "(980 files/s)\n", False),
         ("pack: 3 files in 1 s", "pack: 1 files of 3 files\npack: 3 files in 9 s\n", True),
+        ("get: 3 kB in 1 s", "get: 1 kB\nget: 3 kB in 9 s\n", True),
         ("by ... alone", "by one or two alone\n", True),
         ("by ... alone", "by one\nalone\n", False),
         ("...\nlast", "a\nb\nlast\n", True),
