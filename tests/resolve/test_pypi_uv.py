@@ -19,7 +19,7 @@ from tykky.resolve.ports import PypiRequest
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.trouble import Asked
 from tykky.resolve.pypi.uv import UvResolver, compile_arguments
-from tykky.resolve.pypi.uv_answer import preferences
+from tykky.resolve.pypi.uv_answer import preferences, read_answer
 from tykky.resolve.pypi.uv_report import UvReport, read_uv_report
 from tykky.resolve.pypi.uv_trouble import uv_error
 
@@ -279,3 +279,23 @@ def test_the_named_packages_must_be_whole_names() -> None:
 
 def test_uv_is_the_installed_one() -> None:
     assert UV.is_file()
+
+
+@pytest.mark.parametrize(("second", "told"), [("size = 7, ", True), ("", False)])
+def test_sizes_are_taken_from_an_index_that_tells_all_of_them_or_not_at_all(
+    tmp_path: Path, second: str, told: bool
+) -> None:
+    """Otherwise the lock would have other bytes on each run: uv knows the sizes of what it happened to read."""
+    pylock = f"""
+lock-version = "1.0"
+created-by = "uv"
+[[packages]]
+name = "a"
+version = "1"
+wheels = [
+    {{ url = "https://x/a-1-py3-none-any.whl", size = 5, hashes = {{ sha256 = "{"a" * 64}" }} }},
+    {{ url = "https://x/a-1-cp311-cp311-linux_x86_64.whl", {second}hashes = {{ sha256 = "{"b" * 64}" }} }},
+]
+"""
+    target = Target("linux-64", "3.11", "2.28")
+    assert read_answer(pylock, tmp_path, target, ()).sizes_told is told

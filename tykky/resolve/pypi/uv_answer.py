@@ -32,10 +32,15 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The packages of one pylock.toml that hold for the target and are not conda's. Paths start at `directory`."""
+    """The packages of one pylock.toml that hold for the target and are not conda's. Paths start at `directory`.
+
+    `sizes_told` says whether the index tells sizes (PEP 700). Of one that does not, uv still knows some, of files it
+    happened to read: not the same ones every time. A lock that takes them would have other bytes on each run.
+    """
 
     packages: tuple[PylockPackage, ...]
     directory: Path
+    sizes_told: bool = False
 
     @property
     def unversioned(self) -> tuple[NormalizedName, ...]:
@@ -58,10 +63,13 @@ def read_answer(text: str, directory: Path, target: Target, provided: Iterable[s
     """Read a pylock.toml, without what `provided` names and without packages whose marker is false."""
     pylock = Pylock.from_dict(tomllib.loads(text))
     left_out = frozenset(provided)
-    return Answer(
-        tuple(p for p in pylock.packages if p.name not in left_out and target.wants(p.marker)),
-        directory,
-    )
+    packages = tuple(p for p in pylock.packages if p.name not in left_out and target.wants(p.marker))
+    return Answer(packages, directory, all(_sizes_told(package) for package in packages))
+
+
+def _sizes_told(package: PylockPackage) -> bool:
+    sdist = () if package.sdist is None else (package.sdist.size,)
+    return None not in (*(wheel.size for wheel in package.wheels or ()), *sdist)
 
 
 def preferences(request: PypiRequest, access: Access) -> str:
@@ -144,7 +152,8 @@ def _locked(
 
 
 def _artifact(file: PackageWheel | PackageSdist, answer: Answer) -> Artifact:
-    return Artifact(_url(file.url, file.path, answer), file.hashes.get("sha256"), file.size)
+    size = file.size if answer.sizes_told else None
+    return Artifact(_url(file.url, file.path, answer), file.hashes.get("sha256"), size)
 
 
 def _url(url: str | None, path: str | None, answer: Answer) -> str:
