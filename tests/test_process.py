@@ -90,6 +90,7 @@ def test_tail_skips_blank_lines() -> None:
         ("x: No space left on device (os error 28)", "a disk is full"),
         ("x: Disk quota exceeded (os error 122)", "a quota is used up"),
         ("something else", None),
+        ("unshare: unshare failed: No space left on device", None),  # user.max_user_namespaces is 0
     ],
 )
 def test_full_disks_are_recognised(output: str, hint: str | None) -> None:

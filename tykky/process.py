@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -239,8 +240,10 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 def full_disk_hint(output: str) -> str | None:
     """Return what to do if a tool's output says that a disk or quota is full, else None."""
-    if "No space left on device" in output or "os error 28" in output:
+    # Where user namespaces are forbidden by their number, unshare is told the same.
+    output = "\n".join(line for line in output.splitlines() if "unshare" not in line)
+    if re.search(r"no space left on device|os error 28\b", output, re.I):
         return "a disk is full: free some space, or set TMPDIR (and TYKKY_CACHE) to where there is more"
-    if "Disk quota exceeded" in output or "os error 122" in output:
+    if re.search(r"disk quota exceeded|os error 122\b", output, re.I):
         return "a quota is used up (space or files): set TMPDIR (and TYKKY_CACHE) to where there is more"
     return None

@@ -160,7 +160,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     argv = ["sh", "-c", "echo 'Write failed because No space left on device'; exit 1"]
     with pytest.raises(BuildError) as caught:
         squashfs.pack(argv, Commands(), tmp_path / "x.sqfs", lambda percent: None)
-    assert str(caught.value) == "x.sqfs could not be written: sh failed with exit status 1"
+    assert str(caught.value) == f"{tmp_path}/x.sqfs could not be written: no space left there"
     assert caught.value.hint == (
-        "a disk is full: free some space, or set TMPDIR (and TYKKY_CACHE) to where there is more"
+        "free some space (or files) where the environment directory is, or choose another --prefix"
     )

@@ -25,6 +25,7 @@ from click.exceptions import Abort, Exit
 from tykky import __version__
 from tykky.cli.main import VERBS
 from tykky.errors import TykkyError
+from tykky.process import full_disk_hint
 
 
 class _Verbs(click.RichGroup):
@@ -97,6 +98,7 @@ def run(words: list[str]) -> int:
         raise
     except (TykkyError, OSError) as error:
         known = error if isinstance(error, TykkyError) else TykkyError(_os_error_text(error))
+        known.hint = _with_full_disk(known)
         _show(known, as_json=as_json)
         if verbose:
             traceback.print_exc()
@@ -167,6 +169,14 @@ def own_words(words: list[str]) -> list[str]:
 def _os_error_text(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{(error.strerror or str(error)).lower()}"
+
+
+def _with_full_disk(error: TykkyError) -> str | None:
+    """Return the hint, and before it what to do about a full disk, if the program that failed met one."""
+    full = full_disk_hint(f"{error.reason}\n{error.output or ''}")
+    if full is None or "--prefix" in (error.hint or "") or full in (error.hint or ""):
+        return error.hint
+    return f"{full}; {error.hint}" if error.hint else full
 
 
 def _show(error: TykkyError, *, as_json: bool) -> None:

@@ -25,6 +25,7 @@ from tykky.environment.publish import Generation, check_place, opened, publish
 from tykky.environment.scratch import is_noexec, scratch, scratch_parent
 from tykky.errors import BuildError, LockError, LockStale, Problem, SpecError
 from tykky.layers.keys import Base, PlannedLayer
+from tykky.layers.squashfs import FULL_PLACE_HINT
 from tykky.layers.stack import plan_stack, script_digests
 from tykky.layers.workshop import Workshop
 from tykky.lock.freshness import stale_reasons
@@ -235,10 +236,10 @@ def carry_out(
         current = directory.record()
         if current.identity == identity:
             return Built(current, plan.prefix, changed=False)
-    with opened(plan.prefix) as directory:
-        if plan.missing:
-            parent = scratch_parent(scratch_directory, reporter.warn)
-            with disk_errors(parent), scratch(parent, keep=keep, say=reporter.warn) as private:
+    parent = scratch_parent(scratch_directory, reporter.warn) if plan.missing else None
+    with disk_errors(plan.prefix, parent), opened(plan.prefix) as directory:
+        if parent is not None:
+            with scratch(parent, keep=keep, say=reporter.warn) as private:
                 _build_missing(plan, directory, workshop(private))
         manifests = [directory.store.manifest(step.layer.key) for step in plan.steps]
         record = _record(plan, manifests, identity)
@@ -253,14 +254,18 @@ def carry_out(
 
 
 @contextlib.contextmanager
-def disk_errors(scratch_directory: Path) -> Iterator[None]:
+def disk_errors(prefix: Path, scratch_directory: Path | None) -> Iterator[None]:
     """Turn what the file system refuses during a build into a `BuildError` that says where and what to do."""
     try:
         yield
     except OSError as error:
-        where = error.filename if isinstance(error.filename, str) else os.fspath(scratch_directory)
+        where = Path(error.filename) if isinstance(error.filename, str) else scratch_directory or prefix
         said = error.strerror or str(error)
-        hint = full_disk_hint(said) or f"scratch directories are made in {scratch_directory}; set TMPDIR to choose"
+        hint = full_disk_hint(said)
+        if where.is_relative_to(prefix.parent):
+            hint = FULL_PLACE_HINT if hint else "the environment directory is made there; choose another --prefix"
+        elif hint is None and scratch_directory is not None and where.is_relative_to(scratch_directory):
+            hint = f"scratch directories are made in {scratch_directory}; set TMPDIR to choose"
         raise BuildError(f"{where}: {said[:1].lower()}{said[1:]}", hint=hint) from None
 
 

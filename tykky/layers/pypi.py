@@ -122,7 +122,7 @@ def install(request: Path, root: Path, target: Sequence[str], enter: Enter, coun
     argv += ["--no-deps", "--no-config", "--no-build", "--no-python-downloads", "--break-system-packages"]
     argv += ["--offline"]  # all it needs is local, and has been looked into
     argv += ["--cache-dir", os.fspath(cache / "uv"), "--link-mode", link_mode(cache, root)]
-    argv += ["--color", "never", "--no-progress"]
+    argv += ["--color", "never", "--no-progress", "--preview-features", "pylock"]
     with workshop.reporter.phase("install PyPI packages", total=count, unit="packages") as phase:
         try:
             workshop.commands.stream(enter(argv), lambda line: phase.advance() if line.startswith(" + ") else None)

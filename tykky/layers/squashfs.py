@@ -17,6 +17,7 @@ from tykky.process import CommandFailed, Commands, full_disk_hint, which
 
 BLOCK_SIZE = 128 * 1024  # bytes; 1 MiB blocks save 4 % and cost imports 10 % (docs/explanation/measurements.md)
 INSTALL_HINT = "install squashfs-tools (Debian and EL: squashfs-tools, conda: squashfs-tools); see 'tykky doctor'"
+FULL_PLACE_HINT = "free some space (or files) where the environment directory is, or choose another --prefix"
 
 _OLDEST = (4, 4)  # the first with reproducible output
 _PERCENT = re.compile(r"(\d+)%")
@@ -109,8 +110,9 @@ def pack(argv: Sequence[str], commands: Commands, image: Path, on_percent: Calla
     try:
         commands.stream(argv, watch, hint=INSTALL_HINT)
     except CommandFailed as error:
-        hint = full_disk_hint(error.finished.stdout)
-        raise BuildError(f"{image.name} could not be written: {error.reason}", hint=hint, output=error.output) from None
+        if full_disk_hint(error.finished.stdout) is not None:
+            raise BuildError(f"{image} could not be written: no space left there", hint=FULL_PLACE_HINT) from None
+        raise BuildError(f"{image.name} could not be written: {error.reason}", output=error.output) from None
     return check_superblock(image)
 
 

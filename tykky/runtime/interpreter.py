@@ -6,6 +6,7 @@ tomorrow. So every candidate is asked who it really is.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -82,8 +83,9 @@ def _on_path(names: list[str]) -> list[Path]:
     for name in names:
         for directory in directories:
             path = Path(directory) / name
-            if path.is_file() and os.access(path, os.X_OK):
-                found[path] = None
+            with contextlib.suppress(OSError):  # a directory that is not for us
+                if path.is_file() and os.access(path, os.X_OK):
+                    found[path] = None
     return list(found)
 
 

@@ -126,6 +126,8 @@ class Archives:
                     await _unless_stalled(download_to_writer(asking, url, writer), writer, self.stalled)
                     return writer.digest.hexdigest()
                 except (RuntimeError, OSError) as error:
+                    if writer.failed is not None:
+                        raise writer.failed from None
                     message = str(error) or "timed out"
                     if attempt == _TRIES or not failure_of(message).transient:
                         raise await asyncio.to_thread(fetch_error, package.url or url, url, message) from None
@@ -143,10 +145,15 @@ class _Writer:
     on_bytes: Callable[[int], object]
     count: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    failed: OSError | None = None  # the disk, not the network
 
     def write(self, chunk: bytes) -> None:
         """Take one chunk."""
-        self.file.write(chunk)
+        try:
+            self.file.write(chunk)
+        except OSError as error:
+            self.failed = OSError(error.errno, error.strerror, self.file.name)
+            raise
         self.digest.update(chunk)
         self.count += len(chunk)
         self.on_bytes(len(chunk))
