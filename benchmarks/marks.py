@@ -263,10 +263,11 @@ def main() -> None:
 
 
 def _page(text: str) -> str:
+    kernel = ".".join(platform.release().split(".")[:2])
     return (
         "# Marks\n\n"
         "Written by `make bench`; ratios come from one run, on one machine. "
-        f"Last run: {os.cpu_count()} cores, Linux {platform.release()}.\n\n{text}\n"
+        f"Last run: {os.cpu_count()} cores, Linux {kernel}.\n\n{text}\n"
     )
 
 
