@@ -43,7 +43,8 @@ _LEAKING_PREFIXES = (
 _LEAKING_NAMES = frozenset(
     {"BASH_ENV", "ENV", "CDPATH", "CONDARC", "MAMBARC", "MAGIC", "SQFS_OPTIONS", "SOURCE_DATE_EPOCH", "XDG_CONFIG_HOME"}
 )
-_KEPT = frozenset({"UV_HTTP_TIMEOUT"})
+# How patient to be with a network cannot change what comes of it.
+_KEPT = frozenset({"UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES"})
 # uv trusts its own list of authorities unless told otherwise; a site with one of its own has added it to the host's.
 _FIXED = {"LC_ALL": "C.UTF-8", "UV_SYSTEM_CERTS": "true"}
 

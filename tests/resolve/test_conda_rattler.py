@@ -100,7 +100,10 @@ def test_a_proxy_that_is_not_there_is_told(ask: Asking, monkeypatch: pytest.Monk
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     error = failure(ask, "hello", channels=("http://channel.invalid/c",))
-    assert str(error).startswith("channel http://channel.invalid/c cannot be read: ")
+    assert str(error) == (
+        f"channel http://channel.invalid/c cannot be read through the proxy http://127.0.0.1:{unused_port}: "
+        "connection refused"
+    )
     assert error.hint == NETWORK_HINT
 
 

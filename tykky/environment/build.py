@@ -262,7 +262,7 @@ def disk_errors(prefix: Path, scratch_directory: Path | None) -> Iterator[None]:
         where = Path(error.filename) if isinstance(error.filename, str) else scratch_directory or prefix
         said = error.strerror or str(error)
         hint = full_disk_hint(said)
-        if where.is_relative_to(prefix.parent):
+        if f"{where}/".startswith((f"{prefix}/", f"{prefix.parent}/.{prefix.name}.tykky-")):
             hint = FULL_PLACE_HINT if hint else "the environment directory is made there; choose another --prefix"
         elif hint is None and scratch_directory is not None and where.is_relative_to(scratch_directory):
             hint = f"scratch directories are made in {scratch_directory}; set TMPDIR to choose"

@@ -188,6 +188,7 @@ async def _all_or_none(tasks: Sequence[Coroutine[object, object, _Result]]) -> l
 def _mismatch(package: Package, actual: str) -> ArtifactError:
     return ArtifactError(
         f"{file_name(package)} is not what the lock says",
-        hint="the channel or a mirror changed it, or something on the way did; 'tykky lock' takes the new one",
+        hint="the channel or a mirror changed it, or something on the way did; "
+        "if that is meant, 'tykky lock --upgrade' takes the new one",
         output=f"{package.url}\nexpected sha256 {package.sha256}\nactual sha256   {actual}",
     )

@@ -119,7 +119,13 @@ def fetch_error(what: str, url: str, message: str) -> FetchError:
     failure = failure_of(message)
     if failure.kind == "other":
         failure = _diagnosed(url) or failure
-    return FetchError(f"{what} cannot be read: {failure.words}", hint=failure.hint, output=redacted(message.strip()))
+    proxy = _proxy(url)
+    through = "" if proxy is None or proxy in failure.words else f" through the proxy {proxy}"
+    if failure.kind not in ("unreachable", "timeout"):
+        through = ""
+    return FetchError(
+        f"{what} cannot be read{through}: {failure.words}", hint=failure.hint, output=redacted(message.strip())
+    )
 
 
 def _diagnosed(url: str) -> Failure | None:
@@ -127,15 +133,22 @@ def _diagnosed(url: str) -> Failure | None:
     parts = urlsplit(url)
     if parts.hostname is None:
         return None
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.hostname):
-        return Failure("unreachable", f"the proxy {redacted(proxy)} does not let it through")
+    proxy = _proxy(url)
+    if proxy is not None:
+        return Failure("unreachable", f"the proxy {proxy} does not let it through")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=_CONNECT_TIMEOUT).close()
     except OSError as error:
         return _why_no_connection(error)
     return None
+
+
+def _proxy(url: str) -> str | None:
+    """Return the proxy that stands before `url`, without credentials."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    return redacted(proxy) if proxy and not proxy_bypass(parts.hostname or "") else None
 
 
 def _why_no_connection(error: OSError) -> Failure:
