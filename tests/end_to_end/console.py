@@ -16,7 +16,7 @@ from pathlib import Path
 
 PLACE = "/home/ada/work"
 _NUMBER = r"\d+(?:[.,]\d+)*(?: [kMG]?B\b)?"
-_HALFWAY = re.compile(r"[a-z][^:]*: [\d.,]+ [\w]+( of [\d.,]+ [\w ]+)?")
+_HALFWAY = re.compile(r"[a-z][^:]*: [\d.,]+ (?:[kMG]?B|files|packages|steps)(?: of [\d.,]+ \w+)?")
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
