@@ -573,3 +573,19 @@ def test_markers_see_the_exact_version_of_the_managed_interpreter():
     body = MANAGED + "dependencies = [\"cowsay; python_full_version >= '3.12.4'\"]"
     assert stale_reasons(spec(body), locked_from(body, python("3.12.3"))) == ()
     assert stale_reasons(spec(body), locked_from(body, python("3.12.4"))) == ("cowsay is asked for but not locked",)
+
+
+def test_what_is_needed_is_locked():
+    text = '[conda.dependencies]\ngdal = "*"\n[pypi]\ndependencies = ["dask"]\n'
+    packages = [
+        conda("gdal", depends=("libgdal 1.*", "__glibc >=2.17", "python_abi 3.12.* *_cp312", "conda-forge::proj")),
+        conda("proj", provides=("pyproj==3.7",)),
+        pypi("dask", depends=("pyproj", "Tool.Z", "pyyaml ; python_version < '3'")),
+    ]
+    assert stale_reasons(spec(text), locked_from(text, *packages)) == (
+        "gdal needs libgdal, which is not locked",
+        "gdal needs python_abi, which is not locked",
+        "dask needs tool-z, which is not locked",
+    )
+    packages += [conda("libgdal"), conda("python_abi"), pypi("tool_z")]
+    assert stale_reasons(spec(text), locked_from(text, *packages)) == ()

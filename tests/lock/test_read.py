@@ -12,7 +12,7 @@ from tykky.lock.model import Lock
 from tykky.lock.read import parse_lock, read_lock
 from tykky.lock.write import render_lock
 
-AGAIN = "the lockfile is written by 'tykky lock'; run it again"
+AGAIN = "the lockfile is written by 'tykky lock': take it from git again, or remove it and run 'tykky lock'"
 HEAD = 'lock-version = "1.0"\n[requirements]\n[[platform]]\nname = "linux-64"\n'  # 4 lines
 
 
@@ -106,7 +106,11 @@ def test_a_newer_minor_version_is_read_and_what_it_adds_is_passed_over(version):
             f"the format is version 2.0, tykky {__version__} reads version 1",
             "use a tykky that reads lockfiles of version 2",
         ),
-        ('"0.9"', f"the format is version 0.9, tykky {__version__} reads version 1", "write it anew with 'tykky lock'"),
+        (
+            '"0.9"',
+            f"the format is version 0.9, tykky {__version__} reads version 1",
+            "remove it and write it anew with 'tykky lock'",
+        ),
         ('"one"', "'one' is no version of the format, such as '1.0'", AGAIN),
         ("1.0", "expected str, got float; put the value in quotes", AGAIN),
     ],

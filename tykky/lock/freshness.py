@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from tykky.lock.closure import missing
 from tykky.lock.fresh_conda import stale_conda
 from tykky.lock.fresh_pypi import stale_pypi
 from tykky.lock.model import Lock, LockedPlatform, Requirements
@@ -58,6 +59,7 @@ def stale_reasons(spec: Spec, lock: Lock) -> tuple[str, ...]:
         *_everywhere((p, _managed(asked, lock, p)) for p in platforms),
         *_everywhere(stale_conda(asked, lock, p) for p in platforms),
         *_everywhere(stale_pypi(asked, lock, p) for p in platforms),
+        *_everywhere(missing(lock, p) for p in platforms),
     )
 
 

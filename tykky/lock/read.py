@@ -17,7 +17,7 @@ from tykky.lock.checks import check_lock
 from tykky.lock.model import LOCK_VERSION, Lock
 from tykky.toml import Document, convert, parse, read_text
 
-_AGAIN = "the lockfile is written by 'tykky lock'; run it again"
+_AGAIN = "the lockfile is written by 'tykky lock': take it from git again, or remove it and run 'tykky lock'"
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -58,6 +58,6 @@ def _refuse_other_major(document: Document) -> None:
     hint = (
         f"use a tykky that reads lockfiles of version {version[1]}"
         if int(version[1]) > int(ours)
-        else "write it anew with 'tykky lock'"
+        else "remove it and write it anew with 'tykky lock'"
     )
     raise LockError(document.file, [problem], hint=hint)
