@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tykky.resolve.ports import CondaResolver, PypiResolver, PythonChooser
     from tykky.resolve.solve import Ports
 
-UV_HINT = "uv comes with tykky; reinstall tykky, or put uv on PATH"
+UV_HINT = "uv comes with tykky: reinstall tykky, or install uv (PyPI and conda: uv); see 'tykky doctor'"
 
 
 def open_site() -> Site:
@@ -114,9 +114,12 @@ def open_inside(site: Site, scratch: Path) -> Inside:
     """Return what runs programs inside while building: the same text that launches use."""
     from tykky.runtime.inside import Inside as RuntimeInside
 
-    inside = RuntimeInside(scratch / "inside", site.backends, site_programs(site))
+    inside = RuntimeInside(scratch / "inside", site.backends, site_programs(site), site.program("mksquashfs"))
 
     class Adapter:
+        def require(self) -> None:
+            inside.require()
+
         def argv(self, prefix: str, images: Sequence[Path], tree: Path | None, command: Sequence[str]) -> list[str]:
             return inside.argv(Stack(prefix, tuple(os.fspath(image) for image in images), tree), command)
 
@@ -162,7 +165,8 @@ class LaunchPublisher:
 
     def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
         """Write the host image, and the links that show P inside Apptainer."""
-        make_host_image(directory.private / "host.sqfs", record.prefix, names)
+        image = directory.private / "host.sqfs"
+        make_host_image(image, record.prefix, names, program=self.site.program("mksquashfs"))
         make_inside(directory.private / "inside", record.prefix, names)
 
 

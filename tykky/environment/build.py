@@ -274,6 +274,8 @@ def _build_missing(plan: Plan, directory: EnvironmentDirectory, workshop: Worksh
     from tykky.layers import conda, managed, pypi, script
     from tykky.layers.staged import finish
 
+    if any(step.layer.kind != "pypi" or plan.base.host_interpreter is None for step in plan.missing):
+        workshop.inside.require()  # before anything is downloaded
     below: list[Path] = []
     for step in plan.steps:
         layer = step.layer

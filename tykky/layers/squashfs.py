@@ -39,7 +39,8 @@ class Version:
 def mksquashfs(commands: Commands, program: Path | None = None) -> Version:
     """Return the mksquashfs to use, or raise `ToolError` if there is none or it is known to write bad images."""
     path = program or which("mksquashfs", hint=INSTALL_HINT)
-    text = commands.run([path, "-version"], check=False, hint=INSTALL_HINT).stdout
+    finished = commands.run([path, "-version"], check=False, hint=INSTALL_HINT)
+    text = finished.stdout or finished.stderr
     match = re.search(r"mksquashfs version (\d+(?:\.\d+)*)", text)
     if match is None:
         raise ToolError(f"{path} does not say its version", hint=INSTALL_HINT, output=text.strip() or None)

@@ -25,6 +25,10 @@ class Inside(Protocol):
         """
         ...
 
+    def require(self) -> None:
+        """Raise `RuntimeUnavailable`, naming what is missing, if this host can mount nothing."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:

@@ -21,12 +21,15 @@ _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 INSIDE_LIMIT = 8
 
 
-def make_host_image(path: Path, prefix: str, names: Iterable[str], *, root: Path = Path("/")) -> None:
+def make_host_image(
+    path: Path, prefix: str, names: Iterable[str], *, root: Path = Path("/"), program: Path | None = None
+) -> None:
     """Write the host image for this host (`root`) to `path`; `names` are the entries at the top of the merged tree.
 
-    An existing file is replaced by rename. Raises `ToolError` if mksquashfs is missing or fails.
+    `program` is the site's mksquashfs, if it is not on PATH. An existing file is replaced by rename. Raises `ToolError`
+    if mksquashfs is missing or fails.
     """
-    if shutil.which("mksquashfs") is None:
+    if program is None and shutil.which("mksquashfs") is None:
         raise ToolError(
             "mksquashfs is not on PATH",
             hint="install squashfs-tools (Debian, EL, conda-forge); 'tykky doctor' lists all that is needed",
@@ -37,7 +40,7 @@ def make_host_image(path: Path, prefix: str, names: Iterable[str], *, root: Path
         image = Path(staging) / "host.sqfs"
         options = ["-noappend", "-no-progress", "-quiet", "-all-root", "-no-xattrs", "-comp", "gzip"]
         times = ["-all-time", "0", "-mkfs-time", "0"]
-        Commands().run(["mksquashfs", tree, image, *options, *times])
+        Commands().run([program or "mksquashfs", tree, image, *options, *times])
         image.chmod(0o644)
         image.rename(path)
 

@@ -29,6 +29,7 @@ class Inside:
     scratch: Path
     backends: tuple[str, ...] = BACKENDS
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    mksquashfs: Path | None = None
 
     def argv(self, stack: Stack, argv: Sequence[str]) -> list[str]:
         """Return the command line that runs `argv` with `stack` shown at its prefix and the host all around.
@@ -45,7 +46,7 @@ class Inside:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         host = self.scratch / f"host-{stack.prefix.replace('/', '-')}.sqfs"
         if "apptainer" in self.backends and not host.exists():
-            make_host_image(host, stack.prefix, ())
+            make_host_image(host, stack.prefix, (), program=self.mksquashfs)
         text = render_inside(stack, str(root), str(host), self.backends, self.programs)
         script = text.encode("utf-8", "surrogateescape")
         # A file, so that logs of command lines stay readable. Its name is its content: safe for several at once.
