@@ -102,6 +102,7 @@ def run(words: list[str]) -> int:
         _show(known, as_json=as_json)
         if verbose:
             traceback.print_exc()
+        _drop_what_cannot_be_printed()
         return known.exit_code
 
 
@@ -115,9 +116,16 @@ def _print_any_name() -> None:
 
 def _nobody_reads() -> int:
     """Return the exit code where the reader went away (`tykky list | head -1`)."""
-    # Keep the interpreter from complaining again at its end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_what_cannot_be_printed()
     return 128 + signal.SIGPIPE
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Keep the interpreter from complaining once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Ended(BaseException):
