@@ -116,11 +116,12 @@ def test_an_unsatisfiable_pypi_set(desk: Desk, wheels_spec: Spec) -> None:
     desk.write(wheels_spec("alpha")).tykky("lock")
     before = state(desk.write(wheels_spec("beta", "alpha<1")).directory)
     failed = desk.tykky("lock", status=6)
-    assert error_of(failed) == (
-        f"error: no PyPI packages for linux-64 with Python {MINOR} satisfy the requirements: 'beta', 'alpha<1'\n\n"
-        "    Because all versions of beta depend on alpha>=1.0 and you require beta, we can conclude that you require "
-        "alpha>=1.0.\n"
-        "    And because you require alpha<1, we can conclude that your requirements are unsatisfiable.\n\n"
+    # Where the lines of the explanation break is uv's business.
+    assert " ".join(error_of(failed).split()) == (
+        f"error: no PyPI packages for linux-64 with Python {MINOR} satisfy the requirements: 'beta', 'alpha<1' "
+        "Because all versions of beta depend on alpha>=1.0 and you require beta, we can conclude that you require "
+        "alpha>=1.0. "
+        "And because you require alpha<1, we can conclude that your requirements are unsatisfiable. "
         "hint: relax one of the requirements that the explanation names"
     )
     assert state(desk.directory) == before
