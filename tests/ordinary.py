@@ -65,7 +65,9 @@ def why_not_ordinary() -> str | None:
         return None
     if shutil.which("setpriv") is None:
         return "setpriv is missing"
-    done = subprocess.run(
-        ordinary_argv(sys.executable, "-c", "import tykky.cli.boundary"), cwd="/", capture_output=True, check=False
+    code = (
+        "import sys, tykky.cli.boundary, tykky.process, tykky.runtime.interpreter as room;"
+        "room.find_interpreter('.'.join(map(str, sys.version_info[:2])), tykky.process.Commands())"
     )
-    return None if done.returncode == 0 else "an ordinary user cannot read this checkout"
+    done = subprocess.run(ordinary_argv(sys.executable, "-c", code), cwd="/", capture_output=True, check=False)
+    return None if done.returncode == 0 else "an ordinary user cannot read this checkout, or has no Python like ours"

@@ -156,7 +156,7 @@ def without_fuse(*argv: str | Path) -> list[str]:
     """Return the command line that runs `argv` where there is no /dev/fuse."""
     hide = """
 mkdir -p "$TMPDIR/dev"
-mount --rbind /dev "$TMPDIR/dev" && mount -t tmpfs none /dev || exit 99
+mount --rbind /dev "$TMPDIR/dev" && mount -t tmpfs -o mode=755 none /dev || exit 99
 for name in null zero random urandom; do touch /dev/$name && mount --bind "$TMPDIR/dev/$name" /dev/$name; done
 ln -s /proc/self/fd /dev/fd
 exec "$@"
