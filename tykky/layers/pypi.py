@@ -39,7 +39,12 @@ _MISMATCH = re.compile(
     r"Expected:\s*(?:sha256:)?(?P<expected>[0-9a-f]{64}).*?Computed:\s*(?:sha256:)?(?P<actual>[0-9a-f]{64})",
     re.S,
 )
-_INVALID = re.compile(r"Failed to install: (?P<wheel>\S+\.whl).*\n\s*cause: The wheel is invalid: (?P<why>.*)")
+# uv breaks its lines where the width, and so the length of a path, wants it.
+_INVALID = re.compile(
+    r"Failed\s+to\s+install:\s+(?P<wheel>\S+\.whl).*?"
+    r"cause:\s+The\s+wheel\s+is\s+invalid:\s+(?P<why>.+?)(?=\n\s*cause:|\n\s*\n|\Z)",
+    re.S,
+)
 
 
 # Turns a command line into one that runs where the lower layers are visible at the prefix.
@@ -148,8 +153,9 @@ def _translate(error: CommandFailed) -> ArtifactError | BuildError:
         )
     invalid = _INVALID.search(text)
     if invalid is not None:
+        why = " ".join(invalid["why"].split())
         return ArtifactError(
-            f"{invalid['wheel']} cannot be installed: {invalid['why'][:1].lower()}{invalid['why'][1:]}",
+            f"{invalid['wheel']} cannot be installed: {why[:1].lower()}{why[1:]}",
             hint="do not use it; tell its authors, or the keepers of the index it came from",
         )
     return BuildError(
