@@ -45,8 +45,10 @@ A program that was started ends with its own status. What prevents it from start
 def _rows() -> Iterator[tuple[int, str, str]]:
     yield 0, "", "It worked, or there was nothing to do."
     yield 1, "", "Anything that has no code of its own; a bug, if a traceback is shown."
-    yield 130, "", "Interrupted (Ctrl-C)."
+    yield 129, "", "Ended by SIGHUP: the terminal is gone; nothing half-made is left."
+    yield 130, "", "Interrupted (Ctrl-C); nothing half-made is left."
     yield 141, "", "The reader of the output went away."
+    yield 143, "", "Ended by SIGTERM, as at the end of a job; nothing half-made is left."
     for kind in _classes(TykkyError):
         if "exit_code" in vars(kind) and kind is not TykkyError:
             yield kind.exit_code, f"`{kind.__name__}`", inspect.cleandoc(kind.__doc__ or "").splitlines()[0]

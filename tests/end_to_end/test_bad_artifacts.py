@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,9 +205,26 @@ def test_a_script_that_would_leave_bin(desk: Desk, pypi_index: Index, tmp_path: 
     desk.write(pypi(pypi_index.url, "evil")).tykky("lock")
     refused(
         desk,
-        "error: evil-1.0-py3-none-any.whl cannot be installed: "
-        f"script path must resolve to a file within the scripts directory: ../../escape\n\nhint: {TELL}",
+        "error: evil-1.0-py3-none-any.whl holds what no package may hold:\n"
+        f"  the script '../../escape' would not be in bin\n\nhint: {TELL}",
     )
+
+
+def test_a_wheel_that_uv_refuses(desk: Desk, pypi_index: Index, tmp_path: Path) -> None:
+    """For a reason of its own: it is named all the same."""
+    wheel = make_wheel(tmp_path / "made", "evil", "1.0", files={"evil.py": ""})
+    with zipfile.ZipFile(wheel) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"Wheel-Version: 1.0", b"Wheel-Version: 9.0"))
+    pypi_index.add(wheel)
+    desk.write(pypi(pypi_index.url, "evil")).tykky("lock")
+    before = state(desk.directory)
+    failed = desk.tykky("build", "--prefix", "env", status=8)
+    assert error_of(failed).startswith(f"error: {wheel.name} cannot be installed: ")
+    assert error_of(failed).endswith(f"\n\nhint: {TELL}")
+    assert state(desk.directory) == before
 
 
 def test_a_hostile_sdist(desk: Desk, pypi_index: Index, tmp_path: Path, home: Path) -> None:

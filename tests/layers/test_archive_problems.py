@@ -116,3 +116,17 @@ def test_a_truncated_sdist_is_not_readable(tmp_path: Path) -> None:
     sdist.write_bytes(sdist.read_bytes()[:200])
     (problem,) = sdist_problems(sdist)
     assert problem.startswith("it is not a readable archive: ")
+
+
+def test_a_script_that_would_not_be_in_bin_is_named(tmp_path: Path) -> None:
+    points = {"console_scripts": {"fine": "x:main", "../up": "x:main"}, "gui_scripts": {"/abs": "x:main"}}
+    wheel = make_wheel(tmp_path, "x", "1.0", entry_points=points)
+    assert wheel_problems(wheel) == [
+        "the script '../up' would not be in bin",
+        "the script '/abs' would not be in bin",
+    ]
+
+
+def test_entry_points_that_cannot_be_read_are_an_installers_business(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "x", "1.0", files={"x-1.0.dist-info/entry_points.txt": "no section\n"})
+    assert wheel_problems(wheel) == []

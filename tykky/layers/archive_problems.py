@@ -5,8 +5,11 @@ Only the archive's index is read, nothing is unpacked.
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import dataclasses
 import posixpath
+import re
 import stat
 import tarfile
 import zipfile
@@ -51,6 +54,7 @@ def wheel_problems(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = list(_zip_members(archive))
+            scripts = list(_script_names(archive))
     except (zipfile.BadZipFile, OSError) as error:
         return [f"it is not a readable zip archive: {error}"]
     found = _problems(members)
@@ -62,7 +66,21 @@ def wheel_problems(path: Path) -> list[str]:
                 found.append(f"{member.name!r} is for an unknown scheme {scheme!r}")
             elif below and _escapes(below):
                 found.append(f"{member.name!r} would leave the prefix")
+    found += [f"the script {name!r} would not be in bin" for name in scripts if "/" in name or "\0" in name]
     return list(dict.fromkeys(found))
+
+
+def _script_names(archive: zipfile.ZipFile) -> Iterator[str]:
+    """Give the names of the scripts that an installer makes (PyPA "Entry points specification")."""
+    for name in archive.namelist():
+        if not re.fullmatch(r"[^/]+\.dist-info/entry_points\.txt", name):
+            continue
+        parser = configparser.RawConfigParser(delimiters=("=",), strict=False)
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+        with contextlib.suppress(configparser.Error):  # an installer will say what is wrong with it
+            parser.read_string(archive.read(name).decode("utf-8", "replace"))
+        for section in ("console_scripts", "gui_scripts"):
+            yield from parser.options(section) if parser.has_section(section) else ()
 
 
 def sdist_problems(path: Path) -> list[str]:

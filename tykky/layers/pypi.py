@@ -151,7 +151,7 @@ def _translate(error: CommandFailed) -> ArtifactError | BuildError:
             f"{name} is not what the lock says: expected sha256 {mismatch['expected']}, got {mismatch['actual']}",
             hint="its file changed in the cache, or where the lock found it; remove it and build again",
         )
-    invalid = _INVALID.search(text)
+    invalid = _INVALID.search(" ".join(text.split()))  # uv breaks its lines
     if invalid is not None:
         why = " ".join(invalid["why"].split())
         return ArtifactError(
