@@ -20,6 +20,7 @@ An example:
 
     [build]
     scratch = "/local_scratch"
+    script-network = false
 
     [python]
     downloads = "/appl/python/downloads.json"
@@ -71,9 +72,12 @@ class Programs(_Table, frozen=True):
 
 
 class Build(_Table, frozen=True):
-    """Where images are made: `scratch` is fast, local to the node, and can hold a tree of many files."""
+    """Where images are made, and what `[build] post-install` scripts may do."""
 
-    scratch: AbsolutePath | None = None
+    scratch: Annotated[
+        AbsolutePath | None, Meta(description="fast, local to the node, and can hold a tree of many files")
+    ] = None
+    script_network: Annotated[bool, Meta(description="whether post-install scripts may reach the network")] = True
 
 
 class Python(_Table, frozen=True):
@@ -118,6 +122,11 @@ class Site:
     def scratch(self) -> Path | None:
         """The directory in which images are made, if the site names one."""
         return None if self.settings.build.scratch is None else Path(self.settings.build.scratch)
+
+    @property
+    def script_network(self) -> bool:
+        """Whether `post-install` scripts may reach the network."""
+        return self.settings.build.script_network
 
     @property
     def python_downloads(self) -> str | None:

@@ -117,11 +117,17 @@ def open_inside(site: Site, scratch: Path) -> Inside:
     inside = RuntimeInside(scratch / "inside", site.backends, site_programs(site), site.program("mksquashfs"))
 
     class Adapter:
+        script_network = site.script_network
+
         def require(self) -> None:
             inside.require()
 
         def argv(self, prefix: str, images: Sequence[Path], tree: Path | None, command: Sequence[str]) -> list[str]:
             return inside.argv(Stack(prefix, tuple(os.fspath(image) for image in images), tree), command)
+
+        def writable(self, prefix: str, images: Sequence[Path], changes: Path, command: Sequence[str]) -> list[str]:
+            stack = Stack(prefix, tuple(os.fspath(image) for image in images), changes=changes)
+            return inside.argv(stack, command)
 
     return Adapter()
 

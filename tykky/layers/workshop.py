@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from tykky.access import Access
 from tykky.layers.squashfs import Version
 from tykky.process import Commands
 from tykky.progress import Reporter
 
+# Turns a command line into one that runs where some layers are visible at the prefix.
+Enter: TypeAlias = Callable[[Sequence[str]], list[str]]
+
 
 class Inside(Protocol):
     """Runs programs where a stack is mounted at its prefix and the host's root is otherwise as it is."""
+
+    @property
+    def script_network(self) -> bool:
+        """Whether the site lets `post-install` scripts reach the network."""
+        ...
 
     def argv(self, prefix: str, images: Sequence[Path], tree: Path | None, command: Sequence[str]) -> list[str]:
         """Return the command line that runs `command` inside.
 
         `images` are bottom first. Without images, `tree` is mounted writable at the prefix; with images it is the
         topmost, read-only. Raises `RuntimeUnavailable` if this host can mount nothing.
+        """
+        ...
+
+    def writable(self, prefix: str, images: Sequence[Path], changes: Path, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs `command` over `images`, at least one, which it can write.
+
+        What it writes goes to `changes/upper`, in the form of overlayfs (`tykky.layers.upper` reads it). Raises
+        `RuntimeUnavailable` if no backend of this site can do that; one that should and cannot ends with a status
+        other than 0, and does not start `command`.
         """
         ...
 

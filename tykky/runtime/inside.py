@@ -35,7 +35,8 @@ class Inside:
         """Return the command line that runs `argv` with `stack` shown at its prefix and the host all around.
 
         Without images, `stack.tree` is shown read-write. With images, it is on top of them, and nothing can be
-        written. A relative program path is looked up in the working directory, which stays what it is. The exit
+        written. With `stack.changes` the images can be written; only the backend `namespace` does that, by a kernel
+        overlay, and `RuntimeUnavailable` is raised if it is none of the backends. A relative program path is looked up in the working directory, which stays what it is. The exit
         status is the program's; see `tykky.runtime.model` for the launch's own.
         """
         if not argv:
@@ -44,10 +45,15 @@ class Inside:
             raise ValueError("while building, images have absolute paths")
         root = self.scratch / "root"
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        backends = self.backends
+        if stack.changes is not None:
+            backends = _keeping(backends)
+            for name in ("upper", "work"):
+                (stack.changes / name).mkdir(mode=0o755, parents=True, exist_ok=True)
         host = self.scratch / f"host-{stack.prefix.replace('/', '-')}.sqfs"
-        if "apptainer" in self.backends and not host.exists():
+        if "apptainer" in backends and not host.exists():
             make_host_image(host, stack.prefix, (), program=self.mksquashfs)
-        text = render_inside(stack, str(root), str(host), self.backends, self.programs)
+        text = render_inside(stack, str(root), str(host), backends, self.programs)
         script = text.encode("utf-8", "surrogateescape")
         # A file, so that logs of command lines stay readable. Its name is its content: safe for several at once.
         file = self.scratch / f"inside-{hashlib.sha256(script).hexdigest()[:16]}.sh"
@@ -75,3 +81,13 @@ class Inside:
             hint="run 'tykky doctor': it says what is missing and how to get it",
             output=done.stderr.strip() or None,
         )
+
+
+def _keeping(backends: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the backends that can keep what is written over images."""
+    if "namespace" not in backends:
+        raise RuntimeUnavailable(
+            "what is written can be kept by the backend namespace only, and this site does not use it",
+            hint="add it to [runtime] backends in site.toml",
+        )
+    return ("namespace",)

@@ -29,18 +29,23 @@ class Stack:
 
     `images` are paths of images, bottom first: absolute, or relative to the environment directory. In each, the
     tree lies below the prefix (docs/decisions/0002-image-layout.md). `tree` is a host directory that is shown at
-    the prefix itself, for builds: read-only on top of the images, or read-write if there are none.
+    the prefix itself, for builds: read-only on top of the images, or read-write if there are none. `changes` makes
+    the images writable, for builds: what programs write goes to the directory `upper` in it, in the form of overlayfs;
+    beside it, `work` is the kernel's.
     """
 
     prefix: str
     images: tuple[str, ...] = ()
     tree: Path | None = None
+    changes: Path | None = None
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix) or self.prefix.count("/") < 2:
             raise ValueError(f"not a prefix: {self.prefix!r}")
         if any("\0" in image or not image for image in self.images):
             raise ValueError("an image needs a path")
+        if self.changes is not None and (not self.images or self.tree is not None):
+            raise ValueError("changes lie on top of images, and of nothing else")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Launch:
     user_site: bool = False
 
     def __post_init__(self) -> None:
-        if not self.stack.images or self.stack.tree is not None:
+        if not self.stack.images or self.stack.tree is not None or self.stack.changes is not None:
             raise ValueError("a published environment consists of images")
         for name in (*self.activation, *self.environ):
             if not _VARIABLE.fullmatch(name):

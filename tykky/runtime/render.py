@@ -116,6 +116,7 @@ def _render_stack(template: str, stack: Stack, **values: object) -> str:
         "images": stack.images,
         "lower": lower[::-1],
         "tree": None if stack.tree is None else str(stack.tree),
+        "changes": None if stack.changes is None else str(stack.changes),
         "variables": variables,
         "loader_variables": _LOADER,
         "own_binds": _BINDS,
