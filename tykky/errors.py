@@ -123,3 +123,9 @@ class SiteError(_FileError):
     """`site.toml` cannot be used."""
 
     exit_code = 13
+
+
+class Busy(TykkyError):
+    """Another process is at it, and `--no-wait` was given."""
+
+    exit_code = 14
