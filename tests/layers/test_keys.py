@@ -24,7 +24,7 @@ def spec(more: str = "", name: str = "demo") -> Spec:
 def key(
     one: Spec, *packages: Package, base: Base = BASE, below: tuple[str, ...] = (), platform: str = "linux-64"
 ) -> str:
-    return pypi_layer(one, platform, packages, base, below).key
+    return pypi_layer(one, platform, packages, base, below, ()).key
 
 
 def test_a_key_is_a_sha256_and_does_not_depend_on_order() -> None:
@@ -115,4 +115,4 @@ def test_the_stack_is_bottom_first() -> None:
     assert [p.name for p in stack[1].packages] == ["cowsay"]
 
 
-GOLDEN = "bf88aa562c6ccd15f147b19cf8f7d01ec4c7c9f9aa054583723d706cf4f21432"
+GOLDEN = "b1d897a16f3771fbce04f5d2f15a25fe8f4cfcddb94ad00f39e2e3b6f0890dbe"

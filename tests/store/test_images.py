@@ -22,10 +22,15 @@ MANIFEST = Manifest(
     digest="b" * 64,
     fingerprint="c" * 32,
     size=4096,
-    tree_bytes=10_000,
-    packages=(PackagePaths("cowsay", "6.1", "pypi", ("bin/cowsay", "lib/python3.11/site-packages/caf\udce9")),),
-    shared=("pyvenv.cfg",),
+    files={"bin/cowsay": 300, "lib/python3.11/site-packages/caf\udce9": 9_600, "pyvenv.cfg": 100},
+    packages=(
+        PackagePaths(
+            "cowsay", "6.1", "pypi", ("bin/cowsay", "lib/python3.11/site-packages/caf\udce9", "not/here"), "d" * 64
+        ),
+    ),
     programs=("cowsay",),
+    whiteouts=("bin/old",),
+    removed=(("pypi", "old"),),
     activation={"A": "b"},
     tools={"tykky": "0.1.0"},
 )
@@ -86,4 +91,4 @@ def test_what_is_wrong_with_a_manifest(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(json.dumps({"format": 99}).encode()))
     with pytest.raises(EnvironmentDirectoryError) as caught:
         load_manifest(path)
-    assert str(caught.value) == f"{path} has format 99, this tykky reads 1"
+    assert str(caught.value) == f"{path} has format 99, this tykky reads 2"

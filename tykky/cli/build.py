@@ -14,7 +14,8 @@ import rich_click as click
 from tykky.cli.options import Place, common, spec_file
 from tykky.cli.ports import LaunchPublisher, find_uv, open_access, open_inside, open_site
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
-from tykky.environment.build import Built, Plan, Source, Step, carry_out, prepare
+from tykky.environment.build import Built, carry_out
+from tykky.environment.plan import Plan, Source, Step, prepare
 from tykky.errors import TykkyError
 from tykky.layers.squashfs import mksquashfs
 from tykky.layers.workshop import Workshop

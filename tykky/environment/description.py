@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.layers.merged import merge
 from tykky.store.images import PackagePaths
 
 
@@ -25,9 +26,9 @@ class Description:
 def describe(directory: EnvironmentDirectory) -> Description:
     """Return the description of an environment directory; raise `EnvironmentDirectoryError` if it is none."""
     record = directory.record()
-    packages = [p for layer in record.layers for p in directory.store.manifest(layer.key).packages]
+    merged = merge([directory.store.manifest(layer.key) for layer in record.layers])
     inodes, size = _usage(directory.path)
-    ordered = tuple(sorted(packages, key=lambda p: (p.name, p.kind)))
+    ordered = tuple(sorted(merged.packages.values(), key=lambda p: (p.name, p.kind)))
     return Description(directory.path, record, ordered, inodes, size)
 
 

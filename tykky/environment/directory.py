@@ -10,6 +10,7 @@ P/.tykky/host.sqfs                 mount points for backends that demand an imag
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +36,9 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
 class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     """`environment.json`: one published state of P.
 
-    `identity` is the key of all that makes this generation what it is: layers and how they are launched. Two
-    generations of one identity run the same.
+    `identity` is the key of all that makes this generation what it is: what it holds and how that is launched. Two
+    generations of one identity run the same. `content` are the keys of the layers that a fresh build would have:
+    what this generation holds, whatever layers it consists of. `why` says what made it other than a build.
     """
 
     format: int
@@ -49,6 +51,9 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     made_by: str
     layers: tuple[LayerRecord, ...]
     programs: tuple[str, ...]
+    content: tuple[str, ...] = ()
+    user: str = ""
+    why: str = ""
     python: str | None = None
     interpreter: str | None = None  # the host's, for a venv-type environment
 
@@ -83,17 +88,20 @@ class EnvironmentDirectory:
         """Return whether this is an environment directory with a published generation."""
         return self.current.is_symlink()
 
-    def record(self) -> GenerationRecord:
-        """Return the current generation's record; raise `EnvironmentDirectoryError` if there is none to read."""
+    def record(self, number: int | None = None) -> GenerationRecord:
+        """Return the record of a generation, by default the current one.
+
+        Raises `EnvironmentDirectoryError` if there is none to read.
+        """
         if not self.exists():
             raise no_environment(self.path)
-        file = self.current / "environment.json"
+        folder = self.current if number is None else self.generations / str(number)
+        file = folder / "environment.json"
         try:
             record = msgspec.json.decode(file.read_bytes(), type=GenerationRecord)
         except FileNotFoundError:
-            raise EnvironmentDirectoryError(
-                f"{self.path}: generation {self.current.readlink().name} is missing", hint=_REPAIR
-            ) from None
+            name = self.current.readlink().name if number is None else number
+            raise EnvironmentDirectoryError(f"{self.path}: generation {name} is missing", hint=_REPAIR) from None
         except (msgspec.DecodeError, OSError) as error:
             raise EnvironmentDirectoryError(f"{file} is damaged: {error}", hint=_REPAIR) from None
         if record.format > RECORD_FORMAT:
@@ -103,17 +111,30 @@ class EnvironmentDirectory:
             )
         return record
 
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of the generations that are there, the oldest first."""
+        return tuple(sorted(int(p.name) for p in self.generations.glob("[0-9]*") if p.name.isdigit()))
+
     def image_path(self, layer: LayerRecord) -> Path:
         """Return where the image of a layer is."""
         return self.path / layer.image  # an absolute `image` wins
 
     def next_number(self) -> int:
         """Return the number of the generation to come."""
-        numbers = [int(p.name) for p in self.generations.glob("[0-9]*") if p.name.isdigit()]
-        return max(numbers, default=0) + 1
+        return max(self.numbers(), default=0) + 1
 
 
 _REPAIR = "run 'tykky build' with the spec and lock it was made from"
+
+
+def user_name() -> str:
+    """Return the name of the user this process runs as, the number where there is none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def is_of_ancestor(path: Path) -> bool:

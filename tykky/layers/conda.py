@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tykky.errors import BuildError, ToolError
 from tykky.layers.conda_packages import fetch_and_check, link
 from tykky.layers.keys import PlannedLayer
-from tykky.layers.staged import Staged
-from tykky.layers.tree import make_scripts_relocatable, replace_file
-from tykky.layers.workshop import Workshop
+from tykky.layers.staged import Ground, Staged
+from tykky.layers.tree import make_scripts_relocatable, replace_file, scan
+from tykky.layers.workshop import Enter, Workshop
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, which
 from tykky.store.images import PackagePaths
@@ -32,21 +32,52 @@ def stage(planned: PlannedLayer, platform: str, workshop: Workshop) -> Staged:
     image_root = workshop.scratch / "conda"
     tree = image_root / prefix.lstrip("/")
     tree.mkdir(parents=True)
-    fetch_and_check(planned.packages, workshop.access, workshop.reporter)
-    paths = link(planned.packages, tree, prefix, workshop.access, platform, workshop.reporter)
-    tidy(tree, prefix)
+    paths = _linked(planned.packages, (), tree, prefix, platform, workshop)
+
+    def enter(command: Sequence[str]) -> list[str]:
+        return workshop.inside.argv(prefix, (), tree, command)
+
     if planned.document["post-link-scripts"]:
         run_post_link(planned.packages, tree, prefix, workshop)
-    interpreter = None
-    if (tree / "bin" / "python").exists():
-        interpreter = tuple(workshop.inside.argv(prefix, (), tree, [f"{prefix}/bin/python"]))
+    interpreter = tuple(enter([f"{prefix}/bin/python"])) if (tree / "bin" / "python").exists() else None
+    names = [entry.path for entry in scan(tree)]
     return Staged(
         image_root=image_root,
         tree=tree,
-        packages=tuple(PackagePaths(p.name, p.version, "conda", paths.get(p.name, ())) for p in planned.packages),
+        packages=paths,
         interpreter=interpreter,
-        activation=activation(tree, prefix, planned.document["prefix"].rpartition("/")[2], workshop),
+        activation=activation(names, prefix, enter, workshop),
     )
+
+
+def stage_some(
+    packages: Sequence[Package], kept: Sequence[Package], ground: Ground, platform: str, workshop: Workshop
+) -> Staged:
+    """Link `packages` into a tree of their own, for a delta over a stack that has `kept`."""
+    tree = ground.tree
+    tree.mkdir(parents=True)
+    paths = _linked(packages, kept, tree, ground.prefix, platform, workshop)
+    (tree / "conda-meta" / "history").unlink(missing_ok=True)  # the same in every layer
+    interpreter = None
+    if ground.has_python:
+        interpreter = tuple(workshop.inside.argv(ground.prefix, ground.below, None, [f"{ground.prefix}/bin/python"]))
+    return Staged(image_root=ground.image_root, tree=tree, packages=paths, interpreter=interpreter)
+
+
+def _linked(
+    packages: Sequence[Package], kept: Sequence[Package], tree: Path, prefix: str, platform: str, workshop: Workshop
+) -> tuple[PackagePaths, ...]:
+    fetch_and_check(packages, workshop.access, workshop.reporter)
+    paths = link(packages, tree, prefix, workshop.access, platform, workshop.reporter, kept=kept)
+    tidy(tree, prefix)
+    # By name: of several that claim a path the last one counts as the one whose bytecode it is, in every stack.
+    ordered = sorted(packages, key=lambda package: package.name)
+    return tuple(PackagePaths(p.name, p.version, "conda", paths.get(p.name, ())) for p in ordered)
+
+
+def runs_post_link(paths: Iterable[str]) -> bool:
+    """Return whether one of these paths is a post-link script: what such a package leaves behind is not known."""
+    return any(path.startswith("bin/.") and path.endswith("-post-link.sh") for path in paths)
 
 
 def tidy(tree: Path, prefix: str) -> None:
@@ -145,42 +176,46 @@ _PATH_MARK = "/usr/bin:/bin"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def activation(tree: Path, prefix: str, name: str, workshop: Workshop) -> dict[str, str]:
+def activation(names: Iterable[str], prefix: str, enter: Enter, workshop: Workshop) -> dict[str, str]:
     """Return the variables that `conda activate` would set, computed once.
 
-    The activate.d scripts run inside in a clean set of variables, and what differs afterwards is kept; then
-    etc/conda/env_vars.d/*.json, as conda does. Under PATH stand only the directories that a script put in front.
+    `names` are the paths of the tree and `enter` makes it visible at the prefix. The activate.d scripts run inside in a
+    clean set of variables, and what differs afterwards is kept; then etc/conda/env_vars.d/*.json, as conda does. Under
+    PATH stand only the directories that a script put in front.
     """
     before = {
         "PATH": f"{prefix}/bin:{_PATH_MARK}",
         "HOME": os.fspath(workshop.scratch),
         "CONDA_PREFIX": prefix,
-        "CONDA_DEFAULT_ENV": name,
+        "CONDA_DEFAULT_ENV": prefix.rpartition("/")[2],
         "CONDA_SHLVL": "1",
         "LC_ALL": "C.UTF-8",
     }
     found = {key: before[key] for key in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL")}
-    scripts = sorted((tree / "etc" / "conda" / "activate.d").glob("*.sh"))
+    known = sorted(names)
+    scripts = [f"{prefix}/{n}" for n in known if _directly_in("etc/conda/activate.d", n) and n.endswith(".sh")]
     if scripts:
-        found.update(
-            _run_activation(
-                [f"{prefix}/etc/conda/activate.d/{s.name}" for s in scripts], before, tree, prefix, workshop
-            )
-        )
-    for file in sorted((tree / "etc" / "conda" / "env_vars.d").glob("*.json")):
-        found.update({str(k): str(v) for k, v in json.loads(file.read_bytes()).items()})
+        found.update(_run_activation(scripts, before, enter, workshop))
+    for name in known:
+        if _directly_in("etc/conda/env_vars.d", name) and name.endswith(".json"):
+            text = workshop.commands.run(enter(["cat", f"{prefix}/{name}"]), cwd=Path("/")).stdout
+            found.update({str(k): str(v) for k, v in json.loads(text).items()})
     return found
 
 
+def _directly_in(directory: str, path: str) -> bool:
+    return path.rpartition("/")[0] == directory
+
+
 def _run_activation(
-    scripts: Sequence[str], before: Mapping[str, str], tree: Path, prefix: str, workshop: Workshop
+    scripts: Sequence[str], before: Mapping[str, str], enter: Enter, workshop: Workshop
 ) -> dict[str, str]:
     """Source the scripts inside; return what changed."""
     result = workshop.scratch / "activation"
     # The scripts' names are arguments, never part of the program's text.
     program = 'result=$1; shift; for script do . "$script"; done; env -0 >"$result"'
     command = ["env", "-i", *(f"{k}={v}" for k, v in before.items()), shell(), "-c", program, "activate"]
-    argv = workshop.inside.argv(prefix, (), tree, [*command, os.fspath(result), *scripts])
+    argv = enter([*command, os.fspath(result), *scripts])
     try:
         workshop.commands.run(argv, cwd=Path("/"))
     except CommandFailed as error:

@@ -43,16 +43,24 @@ def fetch_and_check(packages: Sequence[Package], access: Access, reporter: Repor
 
 
 def link(
-    packages: Sequence[Package], target: Path, prefix: str, access: Access, platform: str, reporter: Reporter
+    packages: Sequence[Package],
+    target: Path,
+    prefix: str,
+    access: Access,
+    platform: str,
+    reporter: Reporter,
+    *,
+    kept: Sequence[Package] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Link `packages` into the empty (or not yet existing) directory `target`, as if it stood at `prefix`.
 
+    `kept` are the packages that lower layers have: they are not linked, but tell where a noarch package's modules go.
     Returns name -> paths relative to the prefix, sorted. A path that several packages have is in all their lists; in
     the tree it is that of `owner_of`. Files may be hard links into the package cache: replace them, never write into
     them. Needs `fetch_and_check` first. Raises `ArtifactError` or `BuildError`.
     """
     with reporter.phase("link conda packages", total=len(packages), unit="packages") as phase:
-        _Linking(packages, prefix, platform, Archives(access), reporter, phase).into(target)
+        _Linking(packages, kept, prefix, platform, Archives(access), reporter, phase).into(target)
         paths = _settle(packages, target)
         if any((target / "bin").glob(".*-post-link.sh")):
             _unshare(target)
@@ -103,6 +111,7 @@ class _Linking:
     """One call of rattler's installer, and another one if the cache turns out to be damaged."""
 
     packages: Sequence[Package]
+    kept: Sequence[Package]
     prefix: str
     platform: str
     archives: Archives
@@ -134,13 +143,16 @@ class _Linking:
                 return
 
     async def _install(self, place: Path) -> None:
-        from rattler import InstallerReporter, install
+        from rattler import InstallerReporter, PrefixPaths, PrefixRecord, install
         from rattler.networking import Client
         from rattler.platform import Subdir
 
+        below = [record_of(package) for package in self.kept]
         await install(
-            [self._record(package) for package in self.packages],
+            [*below, *(self._record(package) for package in self.packages)],
             place,
+            # Without files: nothing of a lower layer is looked at, or touched.
+            installed_packages=[PrefixRecord(record, PrefixPaths()) for record in below],
             cache_dir=_pkgs(self.archives.access),
             platform=Subdir(self.platform),
             execute_link_scripts=False,

@@ -9,7 +9,7 @@ manifest instead (docs/decisions/0003-what-a-key-names.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -20,18 +20,23 @@ from tykky.lock.model import Package
 from tykky.spec.model import Pypi, Spec
 
 # Raised whenever the same inputs would give another tree: a fix in normalising, another launcher header.
-TREE_FORMAT = 1
+TREE_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedLayer:
-    """One layer of a stack before it is built. `reason` says why it is there, for `--dry-run`."""
+    """One layer of a stack before it is built. `reason` says why it is there, for `--dry-run`.
+
+    `identities` are the keys of all that makes each package's files what they are, by (kind, name). A package of the
+    same identity in two stacks is the same package, however it got there.
+    """
 
     kind: str
     key: str
     document: Mapping[str, Any]
     packages: tuple[Package, ...]
     reason: str
+    identities: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,45 +49,90 @@ class Base:
 
 def interpreter_layer(spec: Spec, platform: str, package: Package) -> PlannedLayer:
     """Return the layer of the interpreter that uv manages. Its archive's sha256 says all about what is in it."""
-    document = {
-        **_common(spec, "tree", platform),
-        "interpreter": {"name": package.name, "version": package.version, "sha256": package.sha256},
-    }
-    return _planned("tree", document, (package,), f"{package.name} {package.version}")
+    interpreter = {"name": package.name, "version": package.version, "sha256": package.sha256}
+    document = {**_common(spec, "tree", platform), "interpreter": interpreter}
+    identities = {("python", package.name): document_key(interpreter)}
+    return _planned("tree", document, (package,), f"{package.name} {package.version}", identities)
 
 
 def conda_layer(spec: Spec, platform: str, packages: Sequence[Package], base: Base) -> PlannedLayer:
     """Return the layer of all conda packages."""
     assert spec.conda is not None
+    named = {
+        p.name: {"name": p.name, "version": p.version, "build": p.build, "sha256": p.sha256, "url": p.url}
+        for p in sorted(packages, key=lambda p: p.name)
+    }
     document = {
         **_common(spec, "conda", platform),
         "python": base.python,
         "post-link-scripts": spec.conda.post_link_scripts,
-        "packages": [
-            {"name": p.name, "version": p.version, "build": p.build, "sha256": p.sha256, "url": p.url}
-            for p in sorted(packages, key=lambda p: p.name)
-        ],
+        "packages": list(named.values()),
     }
-    return _planned("conda", document, packages, f"{len(packages)} conda packages")
+    identities = {("conda", name): document_key(entry) for name, entry in named.items()}
+    return _planned("conda", document, packages, counted(len(packages), "conda package"), identities)
 
 
 def pypi_layer(
-    spec: Spec, platform: str, packages: Sequence[Package], base: Base, below: Sequence[str]
+    spec: Spec,
+    platform: str,
+    packages: Sequence[Package],
+    base: Base,
+    below: Sequence[str],
+    against: Sequence[str],
 ) -> PlannedLayer:
     """Return the layer of all PyPI packages, and of the venv itself where the interpreter is the host's.
 
     The layers below count only where something is built against them: a wheel's tree does not depend on them.
+    `against` is the whole environment as `name==version`: what a build without isolation sees.
     """
     assert spec.pypi is not None
     built = [p for p in packages if p.source != "wheel"]
+    named = {p.name: _pypi_package(spec, p) for p in sorted(packages, key=lambda p: p.name)}
     document = {
         **_common(spec, "pypi", platform),
         "python": base.python,
         "host-interpreter": base.host_interpreter,
-        "packages": [_pypi_package(spec, p) for p in sorted(packages, key=lambda p: p.name)],
+        "packages": list(named.values()),
         "built-against": list(below) if built else [],
     }
-    return _planned("pypi", document, packages, f"{len(packages)} PyPI packages")
+    identities = {
+        ("pypi", name): document_key(
+            {**entry, "built-against": list(against)} if entry.get("no-build-isolation") else entry
+        )
+        for name, entry in named.items()
+    }
+    return _planned("pypi", document, packages, counted(len(packages), "PyPI package"), identities)
+
+
+def delta_layer(
+    spec: Spec, platform: str, base: Base, before: Sequence[str], wanted: Sequence[PlannedLayer], reason: str
+) -> PlannedLayer:
+    """Return the layer that leads from one content of a stack to another.
+
+    `before` are the keys of the layers a fresh build of the lower stack would have, `wanted` those of the stack to
+    come: what has to change follows from the two alone, whatever layers the lower stack really consists of.
+    """
+    document = {
+        **_stack(spec, "delta", platform, base),
+        "from": list(before),
+        "to": [layer.key for layer in wanted],
+    }
+    identities = {name: key for layer in wanted for name, key in layer.identities.items()}
+    packages = tuple(package for layer in wanted for package in layer.packages)
+    return _planned("delta", document, packages, reason, identities)
+
+
+def flat_layer(spec: Spec, platform: str, base: Base, wanted: Sequence[PlannedLayer], count: int) -> PlannedLayer:
+    """Return the one layer that holds what a stack of `count` layers shows. `wanted` are those of a fresh build."""
+    document = {**_stack(spec, "flat", platform, base), "content": [layer.key for layer in wanted]}
+    identities = {name: key for layer in wanted for name, key in layer.identities.items()}
+    packages = tuple(package for layer in wanted for package in layer.packages)
+    return _planned("flat", document, packages, f"{counted(count, 'layer')} in one", identities)
+
+
+def counted(count: int, what: str) -> str:
+    """Return `1 package`, `2 packages`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def script_layer(spec: Spec, platform: str, scripts: Sequence[tuple[str, str]], below: Sequence[str]) -> PlannedLayer:
@@ -95,8 +145,14 @@ def script_layer(spec: Spec, platform: str, scripts: Sequence[tuple[str, str]], 
     return _planned("script", document, (), ", ".join(name for name, _ in scripts))
 
 
-def _planned(kind: str, document: Mapping[str, Any], packages: Sequence[Package], reason: str) -> PlannedLayer:
-    return PlannedLayer(kind, document_key(document), document, tuple(packages), reason)
+def _planned(
+    kind: str,
+    document: Mapping[str, Any],
+    packages: Sequence[Package],
+    reason: str,
+    identities: Mapping[tuple[str, str], str] | None = None,
+) -> PlannedLayer:
+    return PlannedLayer(kind, document_key(document), document, tuple(packages), reason, identities or {})
 
 
 def _common(spec: Spec, kind: str, platform: str) -> dict[str, Any]:
@@ -109,6 +165,14 @@ def _common(spec: Spec, kind: str, platform: str) -> dict[str, Any]:
         "bytecode": "unchecked-hash",
         "squashfs": {"compression": "zstd", "level": spec.build.compression_level, "block-size": BLOCK_SIZE},
     }
+
+
+def _stack(spec: Spec, kind: str, platform: str, base: Base) -> dict[str, Any]:
+    """Return what holds for a stack as a whole."""
+    document = {**_common(spec, kind, platform), "python": base.python, "host-interpreter": base.host_interpreter}
+    if spec.conda is not None:
+        document["post-link-scripts"] = spec.conda.post_link_scripts
+    return document
 
 
 def _pypi_package(spec: Spec, package: Package) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tomli_w
@@ -18,22 +18,17 @@ from packaging.utils import canonicalize_name
 
 from tykky.digests import file_sha256
 from tykky.errors import ArtifactError, BuildError
+from tykky.layers.installed import give_to_owners, installed_paths, tidy
 from tykky.layers.keys import Base, PlannedLayer
-from tykky.layers.squashfs import pack, pack_argv
-from tykky.layers.staged import Staged
-from tykky.layers.tree import make_scripts_relocatable, replace_file, true_record
-from tykky.layers.workshop import Workshop
+from tykky.layers.squashfs import make_parents, pack, pack_argv
+from tykky.layers.staged import Ground, Staged
+from tykky.layers.workshop import Enter, Workshop
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, full_disk_hint
 from tykky.spec.model import Pypi, Spec
-from tykky.store.images import PackagePaths
 
 if TYPE_CHECKING:
     from tykky.layers.wheels import Surroundings
-
-# Files uv writes that tell of this host or this moment. REQUESTED says who asked for a package, which a
-# `--no-deps` install of a whole lock cannot know.
-_OF_THIS_HOST = ("uv_cache.json", "uv_build.json", "REQUESTED")
 
 _MISMATCH = re.compile(
     r"Expected:\s*(?:sha256:)?(?P<expected>[0-9a-f]{64}).*?Computed:\s*(?:sha256:)?(?P<actual>[0-9a-f]{64})",
@@ -45,10 +40,6 @@ _INVALID = re.compile(
     r"cause:\s+The\s+wheel\s+is\s+invalid:\s+(?P<why>.+?)(?=\n\s*cause:|\n\s*\n|\Z)",
     re.S,
 )
-
-
-# Turns a command line into one that runs where the lower layers are visible at the prefix.
-Enter = Callable[[Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +78,16 @@ class Project:
         )
 
 
+def _names(minor: str) -> tuple[str, ...]:
+    """Return the names of a venv's interpreter."""
+    return ("python", "python3", f"python{minor}")
+
+
 def make_venv(root: Path, interpreter: Path, minor: str) -> None:
     """Write the skeleton of a venv (PEP 405) whose interpreter is the host's."""
     (root / "bin").mkdir(parents=True)
     (root / "bin" / "python").symlink_to(interpreter)
-    for name in ("python3", f"python{minor}"):
+    for name in _names(minor)[1:]:
         (root / "bin" / name).symlink_to("python")
     (root / "lib" / f"python{minor}" / "site-packages").mkdir(parents=True)
     (root / "lib64").symlink_to("lib")
@@ -163,73 +159,6 @@ def _translate(error: CommandFailed) -> ArtifactError | BuildError:
     )
 
 
-def tidy(root: Path, prefix: str) -> None:
-    """Make what uv wrote independent of where and when it wrote it."""
-    staging = os.fsencode(root / "bin")
-    changed = make_scripts_relocatable(root / "bin", (staging, f"{prefix}/bin".encode()))
-    for site in sorted((root / "lib").glob("python*/site-packages")):
-        for info in sorted(site.glob("*.dist-info")):
-            _tidy_dist_info(root, site, info, changed)
-    for leftover in (".lock", "CACHEDIR.TAG", ".gitignore"):
-        (root / leftover).unlink(missing_ok=True)
-
-
-def _tidy_dist_info(root: Path, site: Path, info: Path, scripts: Mapping[str, bytes]) -> None:
-    removed = []
-    names = [*_OF_THIS_HOST]
-    direct = info / "direct_url.json"
-    if direct.exists() and b'"file://' in direct.read_bytes():
-        names.append("direct_url.json")
-    for name in names:
-        path = info / name
-        if path.exists():
-            path.unlink()
-            removed.append(f"{info.name}/{name}")
-    record = info / "RECORD"
-    if not record.exists():
-        return
-    up = os.path.relpath(root / "bin", site)
-    changed = {f"{up}/{name}": content for name, content in scripts.items()}
-    replace_file(record, true_record(record.read_text("utf-8"), changed, removed).encode())
-
-
-def installed_paths(root: Path, packages: Sequence[Package]) -> tuple[PackagePaths, ...]:
-    """Return the paths of every installed package, read from its RECORD.
-
-    Raises `ArtifactError` for a record that names a path outside the prefix.
-    """
-    versions = {p.name: p.version for p in packages}
-    found = []
-    for site in sorted((root / "lib").glob("python*/site-packages")):
-        for info in sorted(site.glob("*.dist-info")):
-            name = re.sub(r"[-_.]+", "-", info.name.removesuffix(".dist-info").rpartition("-")[0]).lower()
-            paths = _recorded(root, site, info)
-            found.append(PackagePaths(name, versions.get(name, info.name), "pypi", paths))
-    return tuple(found)
-
-
-def _recorded(root: Path, site: Path, info: Path) -> tuple[str, ...]:
-    import csv
-
-    record = info / "RECORD"
-    if not record.exists():
-        return ()
-    base = site.relative_to(root)
-    paths = []
-    with record.open(encoding="utf-8", newline="") as file:
-        for row in csv.reader(file):
-            if not row:
-                continue
-            path = os.path.normpath(PurePosixPath(base, row[0]))
-            if path.startswith("../") or path.startswith("/"):
-                raise ArtifactError(
-                    f"{info.name}: {row[0]!r} would leave the prefix",
-                    hint="no package may write there; report it to its authors",
-                )
-            paths.append(path)
-    return tuple(sorted(paths))
-
-
 def stage(planned: PlannedLayer, project: Project, base: Base, below: Sequence[Path], workshop: Workshop) -> Staged:
     """Install the layer's packages into a staged tree; return what to pack.
 
@@ -237,15 +166,28 @@ def stage(planned: PlannedLayer, project: Project, base: Base, below: Sequence[P
     """
     prefix: str = planned.document["prefix"]
     image_root = workshop.scratch / "pypi"
-    tree = image_root / prefix.lstrip("/")
+    return _staged(planned.packages, project, base, Ground(image_root, prefix, tuple(below)), workshop)
+
+
+def stage_some(packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop) -> Staged:
+    """Install `packages` into a tree of their own, for a delta over the stack below."""
+    staged = _staged(packages, project, base, ground, workshop)
+    if base.host_interpreter is None:
+        return staged
+    return replace(staged, skeleton=("pyvenv.cfg", "lib64", *(f"bin/{name}" for name in _names(base.python or ""))))
+
+
+def _staged(packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop) -> Staged:
+    tree = ground.tree
     tree.mkdir(parents=True)
-    place = _host_venv(tree, base) if base.host_interpreter is not None else _on_top(tree, prefix, below, workshop)
-    _install_all(planned.packages, project, base, place, workshop)
-    tidy(tree, prefix)
+    place = _host_venv(base, ground, workshop) if base.host_interpreter is not None else _on_top(ground, workshop)
+    installed = _install_all(packages, project, base, place, workshop)
+    give_to_owners(tree, installed, lambda package, wheel, root: _install_alone(package, wheel, root, place, workshop))
+    tidy(tree, ground.prefix)
     return Staged(
-        image_root=image_root,
+        image_root=ground.image_root,
         tree=tree,
-        packages=installed_paths(tree, planned.packages),
+        packages=installed_paths(tree, packages),
         interpreter=tuple(place.enter([place.interpreter])),
     )
 
@@ -255,55 +197,81 @@ class _Place:
     """Where packages go and which interpreter they are for.
 
     `enter` makes the lower layers visible at the prefix, `enter_installed` those and what is staged by now;
-    `installed` is the interpreter that sees the latter.
+    `installed` is the interpreter that sees the latter. `venv` makes the skeleton for an installation elsewhere.
     """
 
     tree: Path
     interpreter: str
-    target: tuple[str, ...]
     enter: Enter
     installed: str
     enter_installed: Enter
+    base: Base | None = None
+
+    def target(self, root: Path) -> tuple[str, ...]:
+        """Return uv's options for installing into `root`; a venv there is made if need be."""
+        if self.base is None:
+            return ("--python", self.interpreter, "--prefix", os.fspath(root))
+        assert self.base.host_interpreter is not None and self.base.python is not None
+        if not (root / "pyvenv.cfg").exists():
+            make_venv(root, Path(self.base.host_interpreter), self.base.python)
+        return ("--python", os.fspath(root / "bin" / "python"))
 
 
-def _host_venv(tree: Path, base: Base) -> _Place:
+def _host_venv(base: Base, ground: Ground, workshop: Workshop) -> _Place:
     """Make the venv. Its own python runs where it is staged: nothing has to be mounted."""
-    assert base.host_interpreter is not None and base.python is not None
-    make_venv(tree, Path(base.host_interpreter), base.python)
-    staged = os.fspath(tree / "bin" / "python")
-    return _Place(tree, base.host_interpreter, ("--python", staged), list, staged, list)
+    assert base.host_interpreter is not None
+    staged = os.fspath(ground.tree / "bin" / "python")
+    if not ground.below:
+        place = _Place(ground.tree, base.host_interpreter, list, staged, list, base)
+    else:
+        inside = f"{ground.prefix}/bin/python"
+        enter = _enter_installed(ground, workshop)
+        place = _Place(ground.tree, base.host_interpreter, list, inside, enter, base)
+    place.target(ground.tree)
+    return place
 
 
-def _on_top(tree: Path, prefix: str, below: Sequence[Path], workshop: Workshop) -> _Place:
+def _on_top(ground: Ground, workshop: Workshop) -> _Place:
     """Install beside the lower layers, with their interpreter at its final path."""
 
     def enter(argv: Sequence[str]) -> list[str]:
-        return workshop.inside.argv(prefix, below, None, argv)
+        return workshop.inside.argv(ground.prefix, ground.below, None, argv)
 
-    def enter_installed(argv: Sequence[str]) -> list[str]:
+    interpreter = f"{ground.prefix}/bin/python"
+    return _Place(ground.tree, interpreter, enter, interpreter, _enter_installed(ground, workshop))
+
+
+def _enter_installed(ground: Ground, workshop: Workshop) -> Enter:
+    def enter(argv: Sequence[str]) -> list[str]:
         # What is staged by now as one more image: a directory on top of images is more than every backend can show.
-        staged = workshop.scratch / "staged.sqfs"
+        staged = workshop.scratch / f"{ground.image_root.name}-staged.sqfs"
         if not staged.exists():
-            image_root = workshop.scratch / "pypi"
-            pack(pack_argv(workshop.packer.program, image_root, staged, level=1), workshop.commands, staged, _ignore)
-        return workshop.inside.argv(prefix, [*below, staged], None, argv)
+            whiteouts = [f"{ground.prefix.lstrip('/')}/{path}" for path in ground.hidden]
+            argv_pack = pack_argv(workshop.packer.program, ground.image_root, staged, level=1, whiteouts=whiteouts)
+            make_parents(ground.tree, ground.hidden)
+            pack(argv_pack, workshop.commands, staged, _ignore)
+        return workshop.inside.argv(ground.prefix, [*ground.below, staged], None, argv)
 
-    interpreter = f"{prefix}/bin/python"
-    target = ("--python", interpreter, "--prefix", os.fspath(tree))
-    return _Place(tree, interpreter, target, enter, interpreter, enter_installed)
+    return enter
 
 
 def _ignore(percent: int) -> None:
     """Take no notice of how far a short piece of work is."""
 
 
-def _install_all(packages: Sequence[Package], project: Project, base: Base, place: _Place, workshop: Workshop) -> None:
-    """Install wheels and what builds in isolation first, then what is built against them."""
+def _install_all(
+    packages: Sequence[Package], project: Project, base: Base, place: _Place, workshop: Workshop
+) -> dict[str, tuple[Package, Path]]:
+    """Install wheels and what builds in isolation first, then what is built against them.
+
+    Returns the packages and the wheels they came from, by name.
+    """
     unisolated = {canonicalize_name(name) for name in project.pypi.no_build_isolation}
     first = [p for p in packages if p.source == "wheel" or canonicalize_name(p.name) not in unisolated]
     second = [p for p in packages if p not in first]
-    _install_batch(first, project, base, (place.interpreter, place.enter), place, workshop)
-    _install_batch(second, project, base, (place.installed, place.enter_installed), place, workshop)
+    files = _install_batch(first, project, base, (place.interpreter, place.enter), place, workshop)
+    files |= _install_batch(second, project, base, (place.installed, place.enter_installed), place, workshop)
+    return {package.name: (package, files[package.name]) for package in packages}
 
 
 def _install_batch(
@@ -313,10 +281,10 @@ def _install_batch(
     builder: tuple[str, Enter],
     place: _Place,
     workshop: Workshop,
-) -> None:
-    """Build what is no wheel with the interpreter of `builder`, then install all of `packages`."""
+) -> dict[str, Path]:
+    """Build what is no wheel with the interpreter of `builder`, then install all of `packages`; return their wheels."""
     if not packages:
-        return
+        return {}
     from tykky.layers.locked_wheels import locked_wheels
     from tykky.layers.wheels import build_wheel, local_wheel
 
@@ -326,6 +294,19 @@ def _install_batch(
     files |= {p.name: local_wheel(p, project.base) for p in wheels if p.path is not None}
     by_url = [p for p in wheels if p.path is None]
     files |= locked_wheels(by_url, workshop.access, workshop.commands.environ, workshop.reporter)
+    _install_wheels(packages, files, place.tree, place, workshop)
+    return files
+
+
+def _install_wheels(
+    packages: Sequence[Package], files: Mapping[str, Path], root: Path, place: _Place, workshop: Workshop
+) -> None:
     request = workshop.scratch / "pylock.toml"
     request.write_bytes(pylock(packages, files))
-    install(request, place.tree, place.target, place.enter, len(packages), workshop)
+    install(request, root, place.target(root), place.enter, len(packages), workshop)
+
+
+def _install_alone(package: Package, wheel: Path, root: Path, place: _Place, workshop: Workshop) -> None:
+    """Install one package where no other can overwrite its files."""
+    root.mkdir(parents=True)
+    _install_wheels([package], {package.name: wheel}, root, place, workshop)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,12 @@ def pack_argv(
             f"{_quoted(path)} c 0 0 0 0 0",
         ]  # a 0:0 character device hides the path below (overlayfs)
     return argv
+
+
+def make_parents(tree: Path, whiteouts: Iterable[str]) -> None:
+    """Make the directories that paths below `tree` stand in: mksquashfs makes none for its pseudo files."""
+    for path in whiteouts:
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
 
 
 def _quoted(path: str) -> str:

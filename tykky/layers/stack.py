@@ -22,7 +22,8 @@ def plan_stack(
         layers.append(conda_layer(spec, platform, conda, base))
     pypi = lock.packages(platform, "pypi")
     if pypi or base.host_interpreter is not None:
-        layers.append(pypi_layer(spec, platform, pypi, base, [layer.key for layer in layers]))
+        against = sorted(f"{p.name}=={p.version}" for p in lock.packages(platform))
+        layers.append(pypi_layer(spec, platform, pypi, base, [layer.key for layer in layers], against))
     if scripts:
         layers.append(script_layer(spec, platform, scripts, [layer.key for layer in layers]))
     return tuple(layers)

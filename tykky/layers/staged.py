@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tykky import __version__
 from tykky.digests import file_fingerprint, file_sha256
 from tykky.layers import bytecode
 from tykky.layers.keys import PlannedLayer
-from tykky.layers.squashfs import pack, pack_argv
-from tykky.layers.tree import Entry, remove_matching, scan
+from tykky.layers.merged import directories
+from tykky.layers.squashfs import make_parents, pack, pack_argv
+from tykky.layers.tree import Entry, remove_empty_directories, remove_matching, scan
 from tykky.layers.workshop import Workshop
 from tykky.store.images import Manifest, PackagePaths, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where a tree is staged (`image_root`), and over which images (`below`, bottom first) it will stand.
+
+    `hidden` are paths of theirs that will not be seen any more; `has_python` says whether they have an interpreter.
+    """
+
+    image_root: Path
+    prefix: str
+    below: tuple[Path, ...] = ()
+    hidden: tuple[str, ...] = ()
+    has_python: bool = False
+
+    @property
+    def tree(self) -> Path:
+        """The place of the prefix below `image_root`."""
+        return self.image_root / self.prefix.lstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +42,9 @@ class Staged:
 
     `image_root` is what becomes the image's root; the tree itself stands below it at the prefix's path.
     `interpreter` is the argv that starts the environment's Python, None where there is none to compile for.
+    `skeleton` are paths that were needed to make the tree and are not part of it.
+    `activation` is the patch of the whole stack, None if this layer does not change it; where it can only be found
+    out with the image mounted, `activate` finds it out.
     """
 
     image_root: Path
@@ -29,15 +52,26 @@ class Staged:
     packages: tuple[PackagePaths, ...]
     interpreter: tuple[str, ...] | None
     whiteouts: tuple[str, ...] = ()
-    activation: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[tuple[str, str], ...] = ()
+    skeleton: tuple[str, ...] = ()
+    activation: Mapping[str, str] | None = None
+    activate: Callable[[Path], Mapping[str, str]] | None = None
 
 
 def finish(planned: PlannedLayer, staged: Staged, store: Store, workshop: Workshop) -> Manifest:
     """Exclude, byte-compile, pack, check and commit; return the manifest."""
+    return commit(planned, settle(planned, staged, workshop), store, workshop)
+
+
+def settle(planned: PlannedLayer, staged: Staged, workshop: Workshop) -> Staged:
+    """Bring a staged tree into its last form: exclude, byte-compile; return it with its packages' bytecode."""
     excluded = planned.document["exclude"]
     if excluded:
         removed = remove_matching(staged.tree, excluded)
         workshop.reporter.note(f"excluded {len(removed)} paths")
+    if planned.kind != "script":
+        # No package owns them, so nobody could say when they have to go.
+        remove_empty_directories(staged.tree)
     entries = scan(staged.tree)
     if staged.interpreter is not None:
         for path in bytecode.stale_bytecode(entries):
@@ -45,11 +79,17 @@ def finish(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
         compiled = bytecode.sources(entries, owners(staged.packages))
         bytecode.compile_tree(staged.tree, planned.document["prefix"], compiled, staged.interpreter, workshop)
         entries = scan(staged.tree)
+    return replace(staged, packages=with_bytecode(staged.packages, entries, owners(staged.packages)))
+
+
+def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Workshop) -> Manifest:
+    """Pack, check and commit a tree in its last form; return the manifest."""
+    entries = scan(staged.tree)
+    files = content(entries)
     with store.stage() as private:
         image = private / f"{planned.key}.sqfs"
-        tree_bytes = sum(entry.size for entry in entries)
-        size = _pack(planned, staged, image, tree_bytes, workshop)
-        owner = owners(staged.packages)
+        size = _pack(planned, staged, image, sum(files.values()), workshop)
+        activation = staged.activate(image) if staged.activate is not None else staged.activation
         manifest = Manifest(
             key=planned.key,
             kind=planned.kind,
@@ -58,16 +98,30 @@ def finish(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
             digest=file_sha256(image),
             fingerprint=file_fingerprint(image),
             size=size,
-            tree_bytes=tree_bytes,
-            packages=with_bytecode(staged.packages, entries, owner),
-            shared=shared_paths(entries, owner),
+            files=files,
+            packages=_identified(staged.packages, planned),
             programs=programs(entries),
             whiteouts=staged.whiteouts,
-            activation=dict(staged.activation),
+            removed=staged.removed,
+            activation=dict(activation) if activation is not None else None,
             tools={"tykky": __version__, "mksquashfs": workshop.packer.text},
         )
         store.commit(image, manifest)
     return manifest
+
+
+def _identified(packages: Sequence[PackagePaths], planned: PlannedLayer) -> tuple[PackagePaths, ...]:
+    """Return the packages with their identities, as the plan names them."""
+    return tuple(
+        replace(package, identity=planned.identities.get((package.kind, package.name), package.identity))
+        for package in packages
+    )
+
+
+def content(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return path -> bytes of a tree's files, symlinks and empty directories."""
+    full = directories(entry.path for entry in entries)
+    return {entry.path: entry.size for entry in entries if entry.kind != "directory" or entry.path not in full}
 
 
 def _pack(planned: PlannedLayer, staged: Staged, image: Path, tree_bytes: int, workshop: Workshop) -> int:
@@ -81,9 +135,7 @@ def _pack(planned: PlannedLayer, staged: Staged, image: Path, tree_bytes: int, w
         whiteouts=[f"{below_root}/{path}" for path in staged.whiteouts],
         processors=workshop.processors,
     )
-    for path in staged.whiteouts:
-        # mksquashfs makes no parents for its pseudo files
-        (staged.tree / path).parent.mkdir(parents=True, exist_ok=True)
+    make_parents(staged.tree, staged.whiteouts)
     done = 0
     with workshop.reporter.phase(f"pack {planned.kind} layer", total=tree_bytes, unit="bytes") as phase:
 
@@ -121,20 +173,8 @@ def with_bytecode(
     for package in packages:
         extra = compiled.get(f"{package.kind}:{package.name}", [])
         paths = tuple(sorted({path for path in (*package.paths, *extra) if path in present}))
-        result.append(PackagePaths(package.name, package.version, package.kind, paths))
+        result.append(replace(package, paths=paths))
     return tuple(result)
-
-
-def shared_paths(entries: Sequence[Entry], owner: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the files and symlinks that belong to no package: the venv's own, scripts' results."""
-    free = []
-    for entry in entries:
-        if entry.kind == "directory" or entry.path in owner:
-            continue
-        if entry.path.endswith(".pyc") and "/__pycache__/" in entry.path and bytecode.source_of(entry.path) in owner:
-            continue
-        free.append(entry.path)
-    return tuple(free)
 
 
 def programs(entries: Sequence[Entry]) -> tuple[str, ...]:

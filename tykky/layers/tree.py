@@ -209,6 +209,13 @@ def remove_matching(root: Path, patterns: Iterable[str]) -> list[str]:
     return removed
 
 
+def remove_empty_directories(root: Path) -> None:
+    """Remove the directories below `root` that hold nothing, or nothing but such directories."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        if folder != os.fspath(root) and not os.listdir(folder):  # noqa: PTH208 - walked by name
+            Path(folder).rmdir()
+
+
 def _remove_tree(directory: Path) -> None:
     for path in _bottom_up(directory):
         if path.is_dir() and not path.is_symlink():

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,25 +23,32 @@ from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class PackagePaths:
-    """One installed package and the paths it brought, relative to the prefix. `kind` is conda or pypi."""
+    """One installed package of a `kind` (conda, pypi) and the paths it claims, bytecode too, relative to the prefix.
+
+    What it claims may be in this image, or in another one under another package's name. `identity` is the key of all
+    that makes the package's files what they are: two installed packages of one identity are the same.
+    """
 
     name: str
     version: str
     kind: str
     paths: tuple[str, ...]
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What one image holds. `digest` is the sha256 of its bytes, `size` their number, `fingerprint` xxh3-128.
 
-    `programs` are the names in the layer's `bin`; `whiteouts` the paths it hides; `removed_programs` those among
-    them. `activation` is the environment-variable patch of the layer's packages. `tools` says what made it.
+    `files` maps every file, symlink and empty directory to its bytes. `programs` are the names in the layer's `bin`,
+    `whiteouts` the paths it hides and `removed` the packages of lower layers that it takes away, as (kind, name).
+    `activation` is the environment-variable patch of the stack up to here, None if this layer does not change it.
+    `tools` says what made it.
     """
 
     key: str
@@ -50,21 +58,36 @@ class Manifest:
     digest: str
     fingerprint: str
     size: int
-    tree_bytes: int
+    files: dict[str, int]
     packages: tuple[PackagePaths, ...]
-    shared: tuple[str, ...]
     programs: tuple[str, ...]
     whiteouts: tuple[str, ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
     activation: dict[str, str] | None = None
     tools: dict[str, str] | None = None
 
+    @property
+    def tree_bytes(self) -> int:
+        """The bytes of the image's files before they were packed."""
+        return sum(self.files.values())
+
 
 def dump_manifest(manifest: Manifest) -> bytes:
-    """Return the manifest file's bytes. Path names that are no UTF-8 survive (as lone surrogates, escaped)."""
+    """Return the manifest file's bytes. Path names that are no UTF-8 survive (as lone surrogates, escaped).
+
+    A package's paths are numbers into the sorted files: each of the many paths stands there once.
+    """
+    files = sorted(manifest.files)
+    number = {path: index for index, path in enumerate(files)}
     document = {
         "format": MANIFEST_FORMAT,
-        **{name: getattr(manifest, name) for name in Manifest.__slots__ if name != "packages"},
-        "packages": [[p.name, p.version, p.kind, p.paths] for p in manifest.packages],
+        **{name: getattr(manifest, name) for name in Manifest.__slots__ if name not in ("packages", "files")},
+        "files": files,
+        "sizes": [manifest.files[path] for path in files],
+        "packages": [
+            [p.name, p.version, p.kind, p.identity, [number.get(path, path) for path in p.paths]]
+            for p in manifest.packages
+        ],
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return gzip.compress(text.encode("ascii"), compresslevel=6, mtime=0)
@@ -75,20 +98,25 @@ def load_manifest(path: Path) -> Manifest:
     hint = "run 'tykky build' to make the image again from the lock"
     try:
         document = json.loads(gzip.decompress(path.read_bytes()))
-        if document["format"] > MANIFEST_FORMAT:
+        if document["format"] != MANIFEST_FORMAT:
+            newer = document["format"] > MANIFEST_FORMAT
             raise EnvironmentDirectoryError(
                 f"{path} has format {document['format']}, this tykky reads {MANIFEST_FORMAT}",
-                hint="use the tykky that made it, or a newer one",
+                hint="use the tykky that made it, or a newer one" if newer else hint,
             )
         return _manifest_of(document)
     except FileNotFoundError:
         raise EnvironmentDirectoryError(f"{path} is missing", hint=hint) from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise EnvironmentDirectoryError(f"{path} is damaged: {error}", hint=hint) from None
 
 
 def _manifest_of(document: dict[str, Any]) -> Manifest:
-    packages = tuple(PackagePaths(n, v, k, tuple(paths)) for n, v, k, paths in document["packages"])
+    files: list[str] = document["files"]
+    packages = tuple(
+        PackagePaths(name, version, kind, tuple(files[p] if isinstance(p, int) else p for p in paths), identity)
+        for name, version, kind, identity, paths in document["packages"]
+    )
     return Manifest(
         key=document["key"],
         kind=document["kind"],
@@ -97,11 +125,11 @@ def _manifest_of(document: dict[str, Any]) -> Manifest:
         digest=document["digest"],
         fingerprint=document["fingerprint"],
         size=document["size"],
-        tree_bytes=document["tree_bytes"],
+        files=dict(zip(files, document["sizes"], strict=True)),
         packages=packages,
-        shared=tuple(document["shared"]),
         programs=tuple(document["programs"]),
         whiteouts=tuple(document.get("whiteouts", ())),
+        removed=tuple((kind, name) for kind, name in document.get("removed", ())),
         activation=document.get("activation"),
         tools=document.get("tools"),
     )

@@ -1,0 +1,321 @@
+"""Which layers an environment gets: a delta on what it has, or those of a fresh build. Pure, over manifests and sizes.
+
+Every way shows the same tree (invariant 3), so the choice is one of cost: bytes to write now, against the depth of the
+stack and the dead bytes in it at every launch from now on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.errors import BuildError, EnvironmentDirectoryError
+from tykky.layers.change import Moves, difference, moves
+from tykky.layers.conda import runs_post_link
+from tykky.layers.keys import Base, PlannedLayer, counted, delta_layer, flat_layer
+from tykky.layers.merged import Merged, merge
+from tykky.spec.model import Spec
+from tykky.store.images import Manifest
+
+How = Literal["best", "delta", "rebuild"]
+
+# More layers than this are not stacked by choice: a mount costs about 1 ms each, and a path lookup asks them all.
+DEEPEST = 8
+# A delta that writes more than this part of what fresh layers would is not worth its depth.
+_WORTH = 0.6
+# With more than this part of all bytes hidden by upper layers, fresh layers are made.
+_DEAD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What an environment directory has now: the record of its generation, None if there is none that can be read.
+
+    `trouble` says what is wrong with it, `damaged` are the keys of the images that are not whole.
+    """
+
+    record: GenerationRecord | None
+    directory: EnvironmentDirectory
+    trouble: str | None = None
+    damaged: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, directory: EnvironmentDirectory) -> Current:
+        """Return what is there. Reads no manifest yet: a build with nothing to do needs none."""
+        if not directory.exists():
+            return cls(None, directory)
+        try:
+            record = directory.record()
+        except EnvironmentDirectoryError as error:
+            return cls(None, directory, str(error))
+        damage = _damage(directory, record)
+        return cls(record, directory, next(iter(damage.values()), None), frozenset(damage))
+
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Return the manifests of the current layers. Raises `EnvironmentDirectoryError`."""
+        assert self.record is not None
+        return tuple(self.directory.store.manifest(layer.key) for layer in self.record.layers)
+
+
+def _damage(directory: EnvironmentDirectory, record: GenerationRecord) -> dict[str, str]:
+    """Return key -> what is wrong with the images of a generation, as far as a look at their sizes tells."""
+    found = {}
+    for layer in record.layers:
+        image: Path = directory.image_path(layer)
+        try:
+            size = image.stat().st_size
+        except OSError:
+            found[layer.key] = f"{image.name} is missing"
+            continue
+        if size != layer.size:
+            found[layer.key] = f"{image.name} has {size} bytes, {layer.size} were written"
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The stack to come, bottom first, and why. `passing` are layers that are only needed to make it."""
+
+    stack: tuple[PlannedLayer, ...]
+    passing: tuple[PlannedLayer, ...]
+    why: str
+    moves: Moves | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Delta:
+    """A delta that would do: the layers below it, itself, and what it costs. `why_not` if there is none."""
+
+    below: tuple[PlannedLayer, ...] = ()
+    layer: PlannedLayer | None = None
+    moves: Moves | None = None
+    download: int = 0
+    dead: float = 0.0
+    why_not: str = ""
+
+
+def choose(
+    spec: Spec,
+    platform: str,
+    base: Base,
+    content: tuple[PlannedLayer, ...],
+    current: Current,
+    *,
+    how: How = "best",
+    flatten: bool = False,
+) -> Choice:
+    """Return the stack for `content`, the layers a fresh build would have.
+
+    Raises `BuildError` if a delta is forced and cannot be made.
+    """
+    choice = _choose(spec, platform, base, content, current, how)
+    if not flatten:
+        return choice
+    scripts = tuple(layer for layer in choice.stack if layer.kind == "script")
+    below = tuple(layer for layer in choice.stack if layer.kind != "script")
+    if len(below) == 1:
+        return choice
+    flat = flat_layer(spec, platform, base, _without_scripts(content), len(below))
+    return Choice((flat, *scripts), below, "asked for", choice.moves)
+
+
+def _choose(
+    spec: Spec, platform: str, base: Base, content: tuple[PlannedLayer, ...], current: Current, how: How
+) -> Choice:
+    store = current.directory.store
+    if current.record is None or current.trouble is not None:
+        why = current.trouble or "nothing is there yet"
+        _refuse_forced(how, why)
+        return Choice(content, (), why if current.trouble else "")
+    keys = tuple(layer.key for layer in content)
+    if how == "rebuild":
+        return Choice(content, (), "asked for")
+    if current.record.content == keys:
+        return Choice(_as_planned(current.record, content), (), "")
+    missing = [layer for layer in content if not store.has(layer.key)]
+    if how == "best" and not missing:
+        return Choice(content, (), "")
+    earlier = _earlier(current, keys) if how == "best" else None
+    if earlier is not None:
+        return Choice(_as_planned(earlier, content), (), f"as in generation {earlier.number}")
+    try:
+        manifests = current.manifests()
+    except EnvironmentDirectoryError as error:
+        _refuse_forced(how, str(error))
+        return Choice(content, (), str(error))
+    delta = _delta(spec, platform, base, content, manifests, current.record.content)
+    if delta.layer is None:
+        _refuse_forced(how, delta.why_not)
+        return Choice(content, (), delta.why_not)
+    fresh_download = sum(package.size or 1 for layer in missing for package in layer.packages)
+    why_not = _not_worth(delta, fresh_download) if how == "best" else ""
+    if why_not:
+        return Choice(content, (), why_not)
+    scripts = tuple(layer for layer in content if layer.kind == "script")
+    assert delta.moves is not None
+    return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves)
+
+
+def _refuse_forced(how: How, why: str) -> None:
+    if how == "delta":
+        raise BuildError(f"no delta can be made: {why}", hint="leave --delta out: fresh layers will be built")
+
+
+def _not_worth(delta: _Delta, fresh_download: int) -> str:
+    if delta.download > fresh_download * _WORTH:
+        return "most of it changes"
+    if delta.dead > _DEAD:
+        return f"{delta.dead:.0%} of the bytes below would be dead"
+    return ""
+
+
+def _without_scripts(layers: Sequence[PlannedLayer]) -> tuple[PlannedLayer, ...]:
+    return tuple(layer for layer in layers if layer.kind != "script")
+
+
+def _earlier(current: Current, content: Sequence[str]) -> GenerationRecord | None:
+    """Return the latest other generation that holds the same and has all its images."""
+    for number in reversed(current.directory.numbers()):
+        try:
+            record = current.directory.record(number)
+        except EnvironmentDirectoryError:
+            continue
+        if record.content == tuple(content) and not _damage(current.directory, record):
+            return record
+    return None
+
+
+def _as_planned(record: GenerationRecord, content: Sequence[PlannedLayer]) -> tuple[PlannedLayer, ...]:
+    """Return the layers of a generation, as a plan has them."""
+    known = {layer.key: layer for layer in content}
+    return tuple(known.get(x.key) or PlannedLayer(x.kind, x.key, {}, (), "there already") for x in record.layers)
+
+
+def _delta(
+    spec: Spec,
+    platform: str,
+    base: Base,
+    content: Sequence[PlannedLayer],
+    manifests: Sequence[Manifest],
+    before: Sequence[str],
+) -> _Delta:
+    """Return the delta on top of the current stack, or, where that is deep, on top of its lowest layers alone."""
+    wanted = _without_scripts(content)
+    scripts = len(content) - len(wanted)
+    lower = [manifest for manifest in manifests if manifest.kind != "script"]
+    before = before[: len(before) - (len(manifests) - len(lower))]
+    if len(lower) + 1 + scripts > DEEPEST:
+        lower = [manifest for manifest in lower if manifest.kind != "delta"]
+        before = _content_of(lower)
+    why_not = _why_no_delta(wanted, lower)
+    if why_not:
+        return _Delta(why_not=why_not)
+    merged = merge(lower)
+    identities = {name: key for layer in wanted for name, key in layer.identities.items()}
+    change = difference(merged.packages, identities)
+    found = moves(merged, change)
+    why_not = _why_not_moved(spec, merged, found)
+    if why_not:
+        return _Delta(why_not=why_not)
+    sizes = {(p.kind, p.name): p.size or 1 for layer in wanted for p in layer.packages}
+    return _Delta(
+        below=tuple(_planned(manifest) for manifest in lower),
+        layer=delta_layer(spec, platform, base, before, wanted, describe(found)),
+        moves=found,
+        download=sum(sizes[name] for name in found.install if name in sizes),
+        dead=dead_bytes(lower, merged, found) / max(1, sum(m.tree_bytes for m in lower)),
+    )
+
+
+def _content_of(lower: Sequence[Manifest]) -> list[str]:
+    """Return the keys that a fresh build of these layers, none of them a delta, would have."""
+    keys: list[str] = []
+    for manifest in lower:
+        keys += manifest.document["content"] if manifest.kind == "flat" else [manifest.key]
+    return keys
+
+
+def _planned(manifest: Manifest) -> PlannedLayer:
+    count = counted(len(manifest.packages), "package")
+    return PlannedLayer(manifest.kind, manifest.key, manifest.document, (), count)
+
+
+# What of a layer's document must be the same in all layers of one stack.
+_COMMON = {
+    "tree-format": "this tykky makes other trees",
+    "platform": "the platform changes",
+    "prefix": "the prefix changes",
+    "exclude": "[build] exclude changes",
+    "bytecode": "this tykky makes other bytecode",
+    "squashfs": "the compression changes",
+    "python": "Python's minor version changes",
+    "host-interpreter": "the host's interpreter changes",
+    "post-link-scripts": "[conda] post-link-scripts changes",
+}
+
+
+def _why_no_delta(wanted: Sequence[PlannedLayer], lower: Sequence[Manifest]) -> str:
+    """Return why no delta leads from the lower layers to the wanted ones, as their documents tell."""
+    new = _common(layer.document for layer in wanted)
+    old = _common(manifest.document for manifest in lower)
+    for name, why in _COMMON.items():
+        if name in new and name in old and new[name] != old[name]:
+            return f"{why}: {_shown(old[name])} -> {_shown(new[name])}"
+    had = {kind for manifest in lower for kind in _kinds(manifest)}
+    for kind in ("conda", "pypi"):
+        if (kind in had) != any(layer.kind == kind for layer in wanted):
+            return f"the {kind} layer {'goes' if kind in had else 'comes new'}"
+    return ""
+
+
+def _kinds(manifest: Manifest) -> set[str]:
+    return {manifest.kind} | {package.kind for package in manifest.packages}
+
+
+def _common(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for document in documents:
+        found |= {name: document[name] for name in _COMMON if name in document}
+    return found
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _why_not_moved(spec: Spec, merged: Merged, found: Moves) -> str:
+    """Return why these moves cannot be made by a delta."""
+    changed = found.install | found.gone
+    for kind, name in sorted(changed):
+        if kind == "python":
+            return f"the interpreter itself changes ({name})"
+        if (kind, name) == ("conda", "python"):
+            return "python itself changes, and with it all bytecode"
+    conda = [package for (kind, _), package in merged.packages.items() if kind == "conda"]
+    if spec.conda is not None and spec.conda.post_link_scripts and any(kind == "conda" for kind, _ in changed):
+        for package in conda:
+            if runs_post_link(package.paths):
+                return f"the post-link script of {package.name} may have written anything"
+    return ""
+
+
+def dead_bytes(manifests: Sequence[Manifest], merged: Merged, found: Moves | None = None) -> int:
+    """Return the bytes of files that cannot be seen, with `found` those that will not be seen any more."""
+    total = sum(manifest.tree_bytes for manifest in manifests)
+    going: set[str] = set()
+    if found is not None:
+        going = {path for name in found.gone for path in merged.packages[name].paths}
+    live = sum(manifests[number].files[path] for path, number in merged.files.items() if path not in going)
+    return total - live
+
+
+def describe(found: Moves) -> str:
+    """Return what a delta does, in a few words."""
+    removed = found.gone - found.install
+    replaced = found.gone & found.install
+    added = found.install - found.gone
+    parts: Mapping[str, int] = {"add": len(added), "change": len(replaced), "remove": len(removed)}
+    return ", ".join(f"{verb} {counted(number, 'package')}" for verb, number in parts.items() if number) or "no change"

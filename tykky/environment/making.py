@@ -1,0 +1,92 @@
+"""Make the layers of a plan that are missing, bottom first: every kind of layer from its own module, into one store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tykky.environment.plan import Plan, Step
+from tykky.environment.scratch import is_noexec
+from tykky.errors import BuildError
+from tykky.layers import conda, delta, flat, managed, pypi, script
+from tykky.layers.delta import DeltaImpossible
+from tykky.layers.merged import merge, merged_activation
+from tykky.layers.staged import Staged, commit, finish
+from tykky.layers.workshop import Workshop
+from tykky.store.images import Store
+
+__all__ = ["DeltaImpossible", "make_layers"]
+
+
+def make_layers(plan: Plan, store: Store, workshop: Workshop) -> None:
+    """Build every missing layer of the plan into the store.
+
+    Raises `DeltaImpossible` if a package turns out to have something that only fresh layers can do.
+    """
+    if any(step.layer.kind not in ("pypi", "flat") or plan.base.host_interpreter is None for step in plan.missing):
+        workshop.inside.require()  # before anything is downloaded
+    below: list[Step] = []
+    for step in plan.steps:
+        if not step.cached:
+            workshop.reporter.note(f"building {step.layer.kind} layer: {step.layer.reason}")
+            _make(_Making(plan, store, workshop, tuple(s.layer.key for s in below)), step)
+        if step.layer.kind == "flat":
+            below = []
+        below.append(step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    plan: Plan
+    store: Store
+    workshop: Workshop
+    below: tuple[str, ...]  # keys
+
+    @property
+    def images(self) -> list[Path]:
+        return [self.store.image(key) for key in self.below]
+
+    @property
+    def project(self) -> pypi.Project | None:
+        source = self.plan.source
+        if source.spec.pypi is None:
+            return None
+        return pypi.Project.of(source.spec, source.lock.packages(self.plan.platform), source.directory)
+
+
+def _make(making: _Making, step: Step) -> None:
+    layer, workshop = step.layer, making.workshop
+    if layer.kind not in ("pypi", "flat") and is_noexec(workshop.scratch):
+        raise BuildError(
+            f"{workshop.scratch.parent} is mounted noexec, and a {layer.kind} layer runs programs there",
+            hint="set TMPDIR to a directory on another file system",
+        )
+    if layer.kind == "delta":
+        commit(layer, _delta(making, step), making.store, workshop)
+    elif layer.kind == "flat":
+        manifests = [making.store.manifest(key) for key in making.below]
+        commit(layer, flat.stage(layer, making.images, manifests, workshop), making.store, workshop)
+    else:
+        finish(layer, _staged(making, step), making.store, workshop)
+
+
+def _staged(making: _Making, step: Step) -> Staged:
+    plan, workshop, layer = making.plan, making.workshop, step.layer
+    if layer.kind == "conda":
+        return conda.stage(layer, plan.platform, workshop)
+    if layer.kind == "tree":
+        return managed.stage(layer, workshop)
+    if layer.kind == "pypi":
+        assert making.project is not None
+        return pypi.stage(layer, making.project, plan.base, making.images, workshop)
+    activation = merged_activation([making.store.manifest(key) for key in making.below])
+    scripts = [plan.source.directory / name for name in plan.source.spec.build.post_install]
+    return script.stage(layer, scripts, making.images, workshop, activation)
+
+
+def _delta(making: _Making, step: Step) -> Staged:
+    plan = making.plan
+    assert plan.moves is not None
+    lower = delta.Lower(tuple(making.images), merge([making.store.manifest(key) for key in making.below]))
+    work = delta.Making(step.layer, lower, making.project, plan.base, plan.platform, making.workshop)
+    return delta.stage(work, plan.moves)

@@ -1,0 +1,219 @@
+"""What a build has to do: spec, lock and the environment directory as it is go in, a plan comes out. Writes nothing.
+
+Which layers a fresh build would have is `layers/stack.py`'s; whether the environment gets those, or a delta on top of
+what it has, is `choice.py`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tykky.environment.choice import Choice, Current, How, choose
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.publish import check_place
+from tykky.errors import LockError, LockStale, Problem, SpecError
+from tykky.layers.change import Moves
+from tykky.layers.keys import Base, PlannedLayer
+from tykky.layers.stack import plan_stack, script_digests
+from tykky.lock.freshness import stale_reasons
+from tykky.lock.model import Lock
+from tykky.runtime.interpreter import Interpreter
+from tykky.spec.model import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is built: the spec and lock as values and as the bytes that become part of the generation."""
+
+    spec: Spec
+    lock: Lock
+    spec_path: Path
+    spec_bytes: bytes
+    lock_bytes: bytes
+
+    @property
+    def directory(self) -> Path:
+        """Where relative paths of the spec start."""
+        return self.spec_path.absolute().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One layer on the way. `size` is the image's if it is there, in bytes; `download` what the lock knows of it.
+
+    `lasting` is false for a layer that is only read to make a later one.
+    """
+
+    layer: PlannedLayer
+    cached: bool
+    size: int | None
+    download: int
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build will do.
+
+    `content` are the layers a fresh build would have: they say what the environment holds. `steps` are those it will
+    have, with `why`; where one is a delta, `moves` says which packages.
+    """
+
+    source: Source
+    platform: str
+    prefix: Path
+    base: Base
+    content: tuple[PlannedLayer, ...]
+    steps: tuple[Step, ...]
+    number: int
+    why: str = ""
+    moves: Moves | None = None
+
+    @property
+    def missing(self) -> tuple[Step, ...]:
+        """The layers that have to be built."""
+        return tuple(step for step in self.steps if not step.cached)
+
+    @property
+    def stack(self) -> tuple[PlannedLayer, ...]:
+        """The layers of the generation to come, bottom first."""
+        return tuple(step.layer for step in self.steps if step.lasting)
+
+
+def host_platform() -> str:
+    """Return this host's conda subdir: `linux-64`, `linux-aarch64`."""
+    machine = os.uname().machine
+    return {"x86_64": "linux-64"}.get(machine, f"linux-{machine}")
+
+
+def prepare(
+    source: Source,
+    prefix: Path,
+    find_interpreter: Callable[[str | None], Interpreter],
+    *,
+    check: bool = True,
+    how: How = "best",
+    flatten: bool = False,
+) -> Plan:
+    """Return the plan for this host. Nothing is written.
+
+    `how` forces a delta or fresh layers, `flatten` makes one layer of the result. Raises `LockStale` if the lock does
+    not answer the spec (and `check`), `LockError` if it is not for this host, `EnvironmentDirectoryError` if `prefix`
+    cannot be an environment directory, `BuildError` if there is no way to do what is forced.
+    """
+    platform = host_platform()
+    _check_platform(source, platform)
+    _check_image(source)
+    if check:
+        reasons = stale_reasons(source.spec, source.lock)
+        if reasons:
+            lines = "\n".join(f"  {reason}" for reason in reasons)
+            raise LockStale(
+                f"tykky.lock does not answer {source.spec_path.name} any more:\n{lines}",
+                hint="run 'tykky lock' (or build what is locked with --no-check)",
+            )
+    check_place(prefix)
+    directory = EnvironmentDirectory(prefix)
+    base = _base(source, platform, directory, find_interpreter)
+    scripts = script_digests(source.spec, source.directory)
+    content = plan_stack(source.spec, source.lock, platform, base, scripts)
+    current = Current.of(directory)
+    choice = choose(source.spec, platform, base, content, current, how=how, flatten=flatten)
+    return _plan(source, base, content, current, choice)
+
+
+def fresh(plan: Plan, why: str) -> Plan:
+    """Return the plan that builds the layers of a fresh build instead."""
+    current = Current.of(EnvironmentDirectory(plan.prefix))
+    return _plan(plan.source, plan.base, plan.content, current, Choice(plan.content, (), why))
+
+
+def _plan(source: Source, base: Base, content: tuple[PlannedLayer, ...], current: Current, choice: Choice) -> Plan:
+    lasting = tuple(_step(layer, current, lasting=True) for layer in choice.stack)
+    passing: tuple[Step, ...] = ()
+    if not all(step.cached for step in lasting):
+        passing = tuple(_step(layer, current, lasting=False) for layer in choice.passing)
+    directory = current.directory
+    return Plan(
+        source=source,
+        platform=host_platform(),
+        prefix=directory.path,
+        base=base,
+        content=content,
+        steps=(*passing, *lasting),
+        number=directory.next_number() if directory.exists() else 1,
+        why=choice.why,
+        moves=choice.moves,
+    )
+
+
+def _check_platform(source: Source, platform: str) -> None:
+    if source.lock.locked_platform(platform) is None:
+        known = ", ".join(p.name for p in source.lock.platform) or "no platform"
+        raise LockError(
+            str(source.spec_path.with_name("tykky.lock")),
+            [Problem(f"the lock is for {known}, this host is {platform}", "platform")],
+            hint=f"add '{platform}' to environment.platforms and run 'tykky lock'",
+        )
+
+
+def _check_image(source: Source) -> None:
+    """Raise `SpecError` for a base image: it must never look as if one were used that is not."""
+    image = source.spec.runtime.image
+    if image != "host":
+        raise SpecError(
+            str(source.spec_path),
+            [
+                Problem(
+                    f"{image!r} cannot be used yet: this version runs environments on the host's own root",
+                    "runtime.image",
+                )
+            ],
+            hint='leave it out, or write image = "host"',
+        )
+
+
+def _base(
+    source: Source,
+    platform: str,
+    directory: EnvironmentDirectory,
+    find_interpreter: Callable[[str | None], Interpreter],
+) -> Base:
+    entry = source.lock.locked_platform(platform)
+    assert entry is not None
+    if source.spec.conda is not None or source.spec.pypi is None or source.spec.pypi.managed_python:
+        return Base(entry.python)
+    wanted = source.spec.pypi.python
+    kept = _kept_interpreter(directory, wanted, entry.python)
+    if kept is not None:
+        return Base(entry.python, kept)
+    found = find_interpreter(wanted if wanted is not None and wanted.startswith("/") else entry.python)
+    if entry.python is not None and found.minor != entry.python:
+        raise LockError(
+            str(source.spec_path.with_name("tykky.lock")),
+            [Problem(f"locked for Python {entry.python}, but {found.path} is {found.version}", "platform")],
+            hint="run 'tykky lock' to choose packages for this interpreter",
+        )
+    return Base(found.minor, os.fspath(found.path))
+
+
+def _kept_interpreter(directory: EnvironmentDirectory, wanted: str | None, minor: str | None) -> str | None:
+    """Return the host interpreter that P was built with, if it still serves.
+
+    An environment that exists keeps its interpreter: what another PATH or module finds first must not rebuild it.
+    """
+    if not directory.exists() or (wanted is not None and wanted.startswith("/")):
+        return None
+    record = directory.record()
+    serves = record.interpreter is not None and record.python == minor and os.access(record.interpreter, os.X_OK)
+    return record.interpreter if serves else None
+
+
+def _step(layer: PlannedLayer, current: Current, *, lasting: bool) -> Step:
+    store = current.directory.store
+    cached = store.has(layer.key) and layer.key not in current.damaged
+    size = store.image(layer.key).stat().st_size if cached else None
+    return Step(layer, cached, size, sum(p.size or 0 for p in layer.packages), lasting)
