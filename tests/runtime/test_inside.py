@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tykky.errors import RuntimeUnavailable
 from tykky.runtime.inside import Inside
-from tykky.runtime.model import Stack
+from tykky.runtime.model import EXIT_MOUNT_FAILED, EXIT_NO_BACKEND, Stack
 
 
 @pytest.fixture
@@ -55,6 +56,46 @@ def test_images_lie_below_a_read_only_tree(inside: Inside, tmp_path: Path):
     done = run(inside, Stack("/tykky/demo", images, tree), "/bin/sh", "-c", text)
     assert (done.returncode, done.stdout) == (0, "treehighlow refused\n")
     assert os.listdir(tree) == ["a"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_written_over_images_is_kept(inside: Inside, tmp_path: Path, count: int):
+    images = (image(tmp_path, "low", a="low", b="low"), image(tmp_path, "high", c="high", d="high"))[:count]
+    changes = tmp_path / "what changes: it's"
+    text = "cd /tykky/demo && echo new >made && echo more >>a && rm b && id -u && id -g"
+    done = run(inside, Stack("/tykky/demo", images, changes=changes), "/bin/sh", "-c", text)
+    if done.returncode == EXIT_MOUNT_FAILED:
+        pytest.skip(f"no overlay can be written here: {done.stderr}")
+    assert (done.returncode, done.stdout) == (0, f"{os.geteuid()}\n{os.getegid()}\n")
+    assert sorted(os.listdir(changes / "upper")) == ["a", "b", "made"]
+    assert (changes / "upper" / "a").read_text() == "lowmore\n"
+    gone = (changes / "upper" / "b").stat()
+    assert (stat.S_ISCHR(gone.st_mode), gone.st_rdev) == (True, 0)
+    again = run(inside, Stack("/tykky/demo", images, changes=changes), "/bin/sh", "-c", "cd /tykky/demo; cat made; ls")
+    assert again.stdout.split() == ["new", "a", *(["c", "d"] if count > 1 else []), "made"]
+    assert run(inside, Stack("/tykky/demo", images), "/bin/cat", "/tykky/demo/b").stdout == "low"
+
+
+def test_what_is_written_is_kept_by_one_backend_only(inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stack = Stack("/tykky/demo", (image(tmp_path, "only", a="x"),), changes=tmp_path / "changes")
+    with pytest.raises(RuntimeUnavailable) as raised:
+        Inside(tmp_path, ("apptainer",)).argv(stack, ["true"])
+    assert (
+        str(raised.value) == "what is written can be kept by the backend namespace only, and this site does not use it"
+    )
+    assert raised.value.hint == "add it to [runtime] backends in site.toml"
+    monkeypatch.setenv("TYKKY_BACKEND", "apptainer")
+    done = run(inside, stack, "/bin/true")
+    assert (done.returncode, done.stderr) == (
+        EXIT_NO_BACKEND,
+        "tykky: what is written can be kept by the backend namespace only, and TYKKY_BACKEND is apptainer\n",
+    )
+
+
+def test_changes_lie_on_images(tmp_path: Path):
+    for images, tree in (((), None), (("/a.sqfs",), tmp_path)):
+        with pytest.raises(ValueError, match="changes lie on top of images, and of nothing else"):
+            Stack("/tykky/demo", images, tree, tmp_path)
 
 
 def test_one_image(inside: Inside, tmp_path: Path):

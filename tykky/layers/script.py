@@ -1,25 +1,64 @@
 """The script layer: what `[build] post-install` changes, as a delta over the layers below.
 
-The scripts see the merged tree writable at the prefix: the lower images are extracted into a staged tree, the
-scripts run inside with it, and what differs afterwards is the layer. Reading the whole stack back is slow, but it
-is the way that works on every host.
+The scripts see the merged tree writable at the prefix. Where the host has overlays that keep what is written, the lower
+images stay mounted and only what the scripts wrote is looked at; elsewhere they are extracted, and what differs
+afterwards is looked for. Both ways give the same layer.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from tykky.digests import file_fingerprint
 from tykky.errors import BuildError, ToolError
+from tykky.layers import bytecode, upper
+from tykky.layers.difference import State, Tree, changed, stale_bytecode, whiteouts
 from tykky.layers.keys import PlannedLayer
-from tykky.layers.squashfs import INSTALL_HINT
+from tykky.layers.lower import extract, shown
+from tykky.layers.network import without_network
 from tykky.layers.staged import Staged
-from tykky.layers.tree import Entry, scan
+from tykky.layers.tree import make_scripts_relocatable, replace_file, scan, true_record
 from tykky.layers.workshop import Workshop
-from tykky.process import CommandFailed, which
+from tykky.process import CommandFailed, Commands, which
+
+# Where a user's own settings and packages are, besides HOME.
+_PERSONAL = frozenset(
+    {"XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER", "R_PROFILE_USER"}
+)
+# A directory of a lower image cannot be renamed in an overlay; most programs copy it then, some fail.
+_CROSS_DEVICE = re.compile(r"cross-device link|os error 18\b", re.I)
+
+_Enter: TypeAlias = Callable[[Sequence[str]], list[str]]
+
+
+class ScriptFailed(BuildError):
+    """A script ended with a status other than 0. `in_overlay` says that an overlay may be what it failed on."""
+
+    def __init__(self, script: Path, error: CommandFailed) -> None:
+        super().__init__(f"{script.name} failed: {error.reason}", output=error.output)
+        self.in_overlay = _CROSS_DEVICE.search(error.finished.stdout) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The tree at the prefix before and after the scripts. `root` holds, of `after`, at least what changed.
+
+    `interpreter` is the argv that starts the environment's Python, as it is after the scripts; None if there is none.
+    """
+
+    root: Path
+    before: Tree
+    after: Tree
+    interpreter: tuple[str, ...] | None
 
 
 def stage(
@@ -27,82 +66,119 @@ def stage(
 ) -> Staged:
     """Run the scripts over the stack `below`; return what they changed. `environ` is the environment's activation."""
     prefix: str = planned.document["prefix"]
+    refused = upper.why_not(prefix, below, workshop)
+    image_root = workshop.scratch / "script"
+    tree = image_root / prefix.lstrip("/")
+    tree.parent.mkdir(parents=True)
+    if refused is None:
+        try:
+            found = in_overlay(scripts, prefix, below, workshop, environ)
+        except ScriptFailed as error:
+            if not error.in_overlay:
+                raise
+            refused = "in an overlay it cannot rename directories of lower layers"
+    if refused is not None:
+        workshop.reporter.note(f"the layers below are unpacked for the scripts: {refused}")
+        found = in_copy(scripts, prefix, below, workshop, environ)
+    kept = set(changed(found.before, found.after))
+    if refused is not None:
+        keep_copies(found.root, tree, sorted(kept))
+    else:
+        found.root.rename(tree)
+        keep_only(tree, kept)
+        found = replace(found, interpreter=_over(prefix, below, tree, found.after, workshop))
+    relocate(tree, prefix)
+    if found.interpreter is not None:
+        drop_bytecode(tree, kept)
+    hidden = whiteouts(found.before, found.after, _paths_when_compiled(tree, prefix, found, workshop))
+    return Staged(image_root=image_root, tree=tree, packages=(), interpreter=found.interpreter, whiteouts=hidden)
+
+
+def in_overlay(
+    scripts: Sequence[Path], prefix: str, below: Sequence[Path], workshop: Workshop, environ: Mapping[str, str]
+) -> Changed:
+    """Run the scripts over the mounted images; what they wrote is in the upper directory."""
+    changes = workshop.scratch / "changes"
+
+    def enter(command: Sequence[str]) -> list[str]:
+        return workshop.inside.writable(prefix, below, changes, command)
+
+    run_scripts(scripts, prefix, enter, workshop, environ)
+    root = changes / "upper"
+    upper.open_up(root)
+    marks = upper.take_marks(root)
+    with workshop.reporter.phase("compare with the layers below"):
+        seen = shown(below, prefix, workshop)
+        after = upper.after(seen, root, marks, below, prefix, workshop)
+    return Changed(root, upper.before(seen), after, None)
+
+
+def in_copy(
+    scripts: Sequence[Path], prefix: str, below: Sequence[Path], workshop: Workshop, environ: Mapping[str, str]
+) -> Changed:
+    """Run the scripts in an extracted tree, and compare it with what it was."""
     merged_root = workshop.scratch / "merged"
     merged = merged_root / prefix.lstrip("/")
     extract(below, merged_root, workshop)
     merged.mkdir(parents=True, exist_ok=True)
+
+    def enter(command: Sequence[str]) -> list[str]:
+        return workshop.inside.argv(prefix, (), merged, command)
+
     before = snapshot(merged)
-    run_scripts(scripts, prefix, merged, workshop, environ)
-    image_root = workshop.scratch / "script"
-    tree = image_root / prefix.lstrip("/")
-    tree.mkdir(parents=True)
-    gone = keep_difference(merged, tree, before, snapshot(merged))
-    python = merged / "bin" / "python"
-    interpreter = None
-    if python.is_symlink() or python.exists():
-        interpreter = tuple(workshop.inside.argv(prefix, (), merged, [f"{prefix}/bin/python"]))
-    return Staged(image_root=image_root, tree=tree, packages=(), interpreter=interpreter, whiteouts=gone)
+    run_scripts(scripts, prefix, enter, workshop, environ)
+    upper.open_up(merged)
+    after = snapshot(merged)
+    interpreter = tuple(enter([f"{prefix}/bin/python"])) if "bin/python" in after else None
+    return Changed(merged, before, after, interpreter)
 
 
-def extract(images: Sequence[Path], root: Path, workshop: Workshop) -> None:
-    """Unpack images over one another, bottom first, honouring the whiteouts of each."""
-    unsquashfs = which("unsquashfs", hint=INSTALL_HINT)
-    root.mkdir(parents=True, exist_ok=True)
-    for image in images:
-        with workshop.reporter.phase(f"unpack {image.name[:12]} for the scripts"):
-            listing = workshop.commands.run([unsquashfs, "-lln", "-no-progress", image], hint=INSTALL_HINT).stdout
-            for path in whiteouts_in(listing):
-                _remove(root / path)
-            # -f: over what is there already; devices cannot be made without privilege and are not wanted
-            argv: list[str | Path] = [unsquashfs, "-f", "-no-progress", "-quiet", "-no-xattrs", "-d", root, image]
-            result = workshop.commands.run(argv, check=False, hint=INSTALL_HINT)
-            if result.status not in (0, 2):
-                raise BuildError(f"{image} cannot be unpacked", output=result.stderr)
-            for path in whiteouts_in(listing):
-                _remove(root / path)
-
-
-def whiteouts_in(listing: str) -> list[str]:
-    """Return the paths of 0:0 character devices in the output of `unsquashfs -lln`."""
-    found = []
-    for line in listing.splitlines():
-        if line.startswith("c") and "squashfs-root/" in line:
-            found.append(line.split("squashfs-root/", 1)[1])
-    return found
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _over(prefix: str, below: Sequence[Path], tree: Path, after: Tree, workshop: Workshop) -> tuple[str, ...] | None:
+    """Return the argv of the environment's Python over the images, and over what is staged if that has one."""
+    if "bin/python" not in after:
+        return None
+    own = (tree / "bin" / "python").is_symlink() or (tree / "bin" / "python").exists()
+    return tuple(workshop.inside.argv(prefix, below, tree if own else None, [f"{prefix}/bin/python"]))
 
 
 def run_scripts(
-    scripts: Sequence[Path], prefix: str, merged: Path, workshop: Workshop, environ: dict[str, str]
+    scripts: Sequence[Path], prefix: str, enter: _Enter, workshop: Workshop, environ: Mapping[str, str]
 ) -> None:
-    """Run every script inside, in order, with a private HOME and TMPDIR and the environment's activation."""
-    home = workshop.scratch / "home"
-    temporary = workshop.scratch / "tmp"
-    home.mkdir(mode=0o700)
-    temporary.mkdir(mode=0o700)
-    variables = {
-        **environ,
-        "HOME": os.fspath(home),
-        "TMPDIR": os.fspath(temporary),
+    """Run every script inside, in order, with a private HOME and TMPDIR and the environment's activation.
+
+    `enter` makes command lines that run inside. Raises `ScriptFailed`.
+    """
+    commands = replace(workshop.commands, environ=_impersonal(workshop.commands))
+    variables = _variables(prefix, environ, workshop.scratch)
+    words = [] if workshop.inside.script_network else without_network(enter, commands)
+    for script in scripts:
+        with workshop.reporter.phase(f"run {script.name}"):
+            argv = enter([*words, *_interpreter_of(script), os.fspath(script)])
+            try:
+                commands.stream(argv, lambda line: None, environ=variables, cwd=script.parent)
+            except CommandFailed as error:
+                raise ScriptFailed(script, error) from None
+
+
+def _impersonal(commands: Commands) -> dict[str, str]:
+    return {name: value for name, value in commands.environ.items() if name not in _PERSONAL}
+
+
+def _variables(prefix: str, activation: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """Return what scripts see besides the cleaned variables of the host: the environment, activated, and no user's."""
+    temporary = tempfile.mkdtemp(prefix="tmp-", dir=scratch)
+    path = (f"{prefix}/bin", activation.get("PATH", ""), os.environ.get("PATH", "/usr/bin:/bin"))
+    return {
+        **activation,
+        "PATH": ":".join(entries for entries in path if entries),
+        "HOME": tempfile.mkdtemp(prefix="home-", dir=scratch),
+        "TMPDIR": temporary,
+        "TMP": temporary,
+        "TEMP": temporary,
         "TYKKY_BUILD_PREFIX": prefix,
-        "PATH": f"{prefix}/bin:{os.environ.get('PATH', '/usr/bin:/bin')}",
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    for script in scripts:
-        with workshop.reporter.phase(f"run {script.name}"):
-            command = [*_interpreter_of(script), os.fspath(script)]
-            argv = workshop.inside.argv(prefix, (), merged, command)
-            try:
-                workshop.commands.stream(argv, lambda line: None, environ=variables, cwd=script.parent)
-            except CommandFailed as error:
-                raise BuildError(f"{script.name} failed: {error.reason}", output=error.output) from None
 
 
 def _interpreter_of(script: Path) -> list[str]:
@@ -117,34 +193,79 @@ def _interpreter_of(script: Path) -> list[str]:
         return ["/bin/sh"]
 
 
-def snapshot(root: Path) -> dict[str, tuple[str, str, bool]]:
-    """Return every path with its kind, its content's fingerprint (or link target) and its executable bit."""
-    return {entry.path: (entry.kind, _content(root, entry), entry.executable) for entry in scan(root)}
+def snapshot(root: Path) -> dict[str, State]:
+    """Return every path of a tree, with its content's fingerprint or link target."""
+    found = {}
+    for entry in scan(root):
+        path = root / entry.path
+        content = os.fspath(path.readlink()) if entry.kind == "symlink" else ""
+        if entry.kind == "file":
+            content = file_fingerprint(path)
+        found[entry.path] = State(entry.kind, content, entry.executable)
+    return found
 
 
-def _content(root: Path, entry: Entry) -> str:
-    path = root / entry.path
-    if entry.kind == "symlink":
-        return os.fspath(path.readlink())
-    return file_fingerprint(path) if entry.kind == "file" else ""
-
-
-def keep_difference(
-    merged: Path,
-    target: Path,
-    before: dict[str, tuple[str, str, bool]],
-    after: dict[str, tuple[str, str, bool]],
-) -> tuple[str, ...]:
-    """Move what is new or changed from `merged` to `target`; return the topmost paths that are gone."""
-    for path, state in sorted(after.items()):
-        if before.get(path) == state:
-            continue
+def keep_copies(root: Path, target: Path, kept: Sequence[str]) -> None:
+    """Copy the paths of `kept`, sorted, from `root` to `target`: the tree itself still serves the interpreter."""
+    target.mkdir()
+    for path in kept:
         destination = target / path
-        if state[0] == "directory":
+        if (root / path).is_dir() and not (root / path).is_symlink():
             destination.mkdir(parents=True, exist_ok=True)
+        else:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / path, destination, follow_symlinks=False)
+
+
+def keep_only(tree: Path, kept: set[str]) -> None:
+    """Remove from `tree` all files that are not in `kept`, and what is left empty by that."""
+    for entry in reversed(scan(tree)):
+        if entry.path in kept:
             continue
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        # A copy: the merged tree still serves the interpreter that compiles the layer.
-        shutil.copy2(merged / path, destination, follow_symlinks=False)
-    gone = sorted(set(before) - set(after))
-    return tuple(path for path in gone if path.rpartition("/")[0] not in set(gone))
+        if entry.kind != "directory":
+            (tree / entry.path).unlink()
+            continue
+        with _tolerating(errno.ENOTEMPTY, errno.EEXIST):
+            (tree / entry.path).rmdir()
+
+
+def relocate(tree: Path, prefix: str) -> None:
+    """Let the console scripts that the scripts installed start the `python` beside them (invariant 9)."""
+    if (tree / "bin").is_symlink():
+        return
+    scripts = make_scripts_relocatable(tree / "bin", (f"{prefix}/bin".encode(),))
+    if not scripts:
+        return
+    for entry in scan(tree):
+        if entry.kind == "file" and entry.path.endswith(".dist-info/RECORD"):
+            record = tree / entry.path
+            up = os.path.relpath(tree / "bin", record.parent.parent)
+            true = true_record(record.read_text("utf-8"), {f"{up}/{name}": text for name, text in scripts.items()}, ())
+            replace_file(record, true.encode())
+
+
+def drop_bytecode(tree: Path, kept: set[str]) -> None:
+    """Remove the bytecode that the scripts made. What the layer's own sources need is compiled anew."""
+    gone = set(bytecode.stale_bytecode(scan(tree)))
+    keep_only(tree, kept - gone - {path.rpartition("/")[0] for path in gone})
+
+
+def _paths_when_compiled(tree: Path, prefix: str, found: Changed, workshop: Workshop) -> set[str]:
+    """Return all paths that the layer will have.
+
+    Bytecode below must go if its source has changed and brings no new one: a source that is no Python of this version.
+    So it is compiled here already; the bytecode cache keeps it.
+    """
+    if found.interpreter is not None and stale_bytecode(found.before, found.after):
+        compiled = bytecode.sources(scan(tree), {})
+        bytecode.compile_tree(tree, prefix, compiled, found.interpreter, workshop)
+    return {entry.path for entry in scan(tree)}
+
+
+@contextlib.contextmanager
+def _tolerating(*numbers: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
