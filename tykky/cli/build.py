@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -12,10 +11,11 @@ from pathlib import Path
 import rich_click as click
 
 from tykky.cli.options import Place, common, spec_file
+from tykky.cli.plan_report import show_plan
 from tykky.cli.ports import LaunchPublisher, find_uv, open_access, open_inside, open_site
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
 from tykky.environment.build import Built, carry_out
-from tykky.environment.plan import Plan, Source, Step, prepare
+from tykky.environment.plan import Plan, Source, prepare
 from tykky.errors import TykkyError
 from tykky.layers.squashfs import mksquashfs
 from tykky.layers.workshop import Workshop
@@ -30,6 +30,9 @@ from tykky.spec.read import read_spec
 @click.command()
 @click.option("--prefix", "-p", type=Place(), help="The environment directory.  [default: ./NAME]")
 @click.option("--dry-run", "-n", is_flag=True, help="Show the plan and write nothing.")
+@click.option("--delta", is_flag=True, help="Append a layer, whatever it costs.")
+@click.option("--rebuild", is_flag=True, help="Build the layers of a fresh build instead of appending one.")
+@click.option("--flatten", is_flag=True, help="Make one layer of the result.")
 @click.option("--offline", is_flag=True, help="Use only what is cached.")
 @click.option("--no-check", is_flag=True, help="Build the lock even if it does not answer the spec any more.")
 @click.option("--keep", is_flag=True, help="Keep the staging directory of a build that fails.")
@@ -38,6 +41,9 @@ from tykky.spec.read import read_spec
 def command(
     prefix: Path | None,
     dry_run: bool,
+    delta: bool,
+    rebuild: bool,
+    flatten: bool,
     offline: bool,
     no_check: bool,
     keep: bool,
@@ -52,17 +58,27 @@ def command(
     Examples:
       tykky build                       into ./NAME, NAME from the spec
       tykky build --prefix /proj/env    somewhere else
-      tykky build --dry-run             which layers, why, cached or not, sizes
+      tykky build --dry-run             which layers and packages, why, cached or not, sizes
+      tykky build --rebuild             no layer on top: what a fresh build would have
     """
+    if delta and rebuild:
+        raise click.UsageError("--delta and --rebuild exclude one another")
     commands = Commands()
     source = _read(spec_path)
     target = _absolute(prefix or Path(source.spec.environment.name))
-    plan = prepare(source, target, lambda wanted: find_interpreter(wanted, commands), check=not no_check)
+    plan = prepare(
+        source,
+        target,
+        lambda wanted: find_interpreter(wanted, commands),
+        check=not no_check,
+        how="delta" if delta else "rebuild" if rebuild else "best",
+        flatten=flatten,
+    )
     reporter = reporter_for(as_json=as_json, quiet=quiet)
     for drift in () if no_check else drifted_sources(source.lock, source.directory):
         reporter.warn(f"{drift} since it was locked; 'tykky lock' takes the new state")
     if dry_run:
-        _show_plan(plan, as_json=as_json)
+        show_plan(plan, as_json=as_json)
         return
     site = open_site()
     access = open_access(site, offline=offline)
@@ -117,41 +133,6 @@ def logged() -> Iterator[Path]:
         log.unlink(missing_ok=True)
         raise
     log.unlink(missing_ok=True)
-
-
-def _show_plan(plan: Plan, *, as_json: bool) -> None:
-    if as_json:
-        document = {
-            "environment-directory": str(plan.prefix),
-            "prefix": plan.source.spec.prefix,
-            "platform": plan.platform,
-            "generation": plan.number,
-            "layers": [_step_json(step) for step in plan.steps],
-        }
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-        return
-    print(f"{plan.prefix} for {plan.platform}")
-    for step in plan.steps:
-        state = f"there already, {human_bytes(step.size or 0)}" if step.cached else _cost(step)
-        print(f"  {step.layer.kind:<6} {step.layer.key[:12]}  {step.layer.reason}: {state}")
-    if not plan.missing:
-        print("nothing to build")
-
-
-def _cost(step: Step) -> str:
-    return f"to build, {human_bytes(step.download)} of packages" if step.download else "to build"
-
-
-def _step_json(step: Step) -> dict[str, object]:
-    return {
-        "kind": step.layer.kind,
-        "key": step.layer.key,
-        "reason": step.layer.reason,
-        "cached": step.cached,
-        "size": step.size,
-        "download": step.download,
-        "packages": [f"{p.name}=={p.version}" for p in step.layer.packages],
-    }
 
 
 def _report(plan: Plan, built: Built, seconds: float, *, as_json: bool, quiet: bool) -> None:

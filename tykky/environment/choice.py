@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.errors import BuildError, EnvironmentDirectoryError
-from tykky.layers.change import Moves, difference, moves
+from tykky.layers.change import Moves, difference, moves, whiteouts
 from tykky.layers.conda import runs_post_link
 from tykky.layers.keys import Base, PlannedLayer, counted, delta_layer, flat_layer
-from tykky.layers.merged import Merged, merge
+from tykky.layers.merged import Merged, PackageName, merge
 from tykky.spec.model import Spec
 from tykky.store.images import Manifest
 
@@ -26,6 +26,9 @@ How = Literal["best", "delta", "rebuild"]
 DEEPEST = 8
 # A delta that writes more than this part of what fresh layers would is not worth its depth.
 _WORTH = 0.6
+# Bytes of an archive of which nothing is known, and how much larger a package is when it is installed and compiled.
+_TYPICAL = 1_000_000
+_PACKED = 4
 # With more than this part of all bytes hidden by upper layers, fresh layers are made.
 _DEAD = 0.5
 
@@ -76,25 +79,46 @@ def _damage(directory: EnvironmentDirectory, record: GenerationRecord) -> dict[s
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a delta costs: bytes of packages for it and for fresh layers, and bytes of the stack, seen and in all.
+
+    `whiteouts` is how many paths it hides at least; paths of replaced packages that come again are not known yet.
+    """
+
+    delta: int
+    fresh: int
+    live: int
+    total: int
+    whiteouts: int
+
+    @property
+    def dead(self) -> float:
+        """The part of the bytes below that cannot be seen any more."""
+        return 1 - self.live / max(1, self.total)
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """The stack to come, bottom first, and why. `passing` are layers that are only needed to make it."""
+    """The stack to come, bottom first, and why. `passing` are layers that are only needed to make it.
+
+    `moves` and `cost` are those of the delta, where there is one.
+    """
 
     stack: tuple[PlannedLayer, ...]
     passing: tuple[PlannedLayer, ...]
     why: str
     moves: Moves | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Delta:
-    """A delta that would do: the layers below it, itself, and what it costs. `why_not` if there is none."""
+    """A delta that would do, with the layers below it."""
 
-    below: tuple[PlannedLayer, ...] = ()
-    layer: PlannedLayer | None = None
-    moves: Moves | None = None
-    download: int = 0
-    dead: float = 0.0
-    why_not: str = ""
+    below: tuple[PlannedLayer, ...]
+    layer: PlannedLayer
+    moves: Moves
+    cost: Cost
 
 
 def choose(
@@ -119,7 +143,7 @@ def choose(
     if len(below) == 1:
         return choice
     flat = flat_layer(spec, platform, base, _without_scripts(content), len(below))
-    return Choice((flat, *scripts), below, "asked for", choice.moves)
+    return Choice((flat, *scripts), below, choice.why or "asked for", choice.moves, choice.cost)
 
 
 def _choose(
@@ -131,13 +155,11 @@ def _choose(
         _refuse_forced(how, why)
         return Choice(content, (), why if current.trouble else "")
     keys = tuple(layer.key for layer in content)
-    if how == "rebuild":
-        return Choice(content, (), "asked for")
-    if current.record.content == keys:
+    if how != "rebuild" and current.record.content == keys:
         return Choice(_as_planned(current.record, content), (), "")
     missing = [layer for layer in content if not store.has(layer.key)]
-    if how == "best" and not missing:
-        return Choice(content, (), "")
+    if how == "rebuild" or (how == "best" and not missing):
+        return Choice(content, (), "asked for" if how == "rebuild" else "")
     earlier = _earlier(current, keys) if how == "best" else None
     if earlier is not None:
         return Choice(_as_planned(earlier, content), (), f"as in generation {earlier.number}")
@@ -146,17 +168,15 @@ def _choose(
     except EnvironmentDirectoryError as error:
         _refuse_forced(how, str(error))
         return Choice(content, (), str(error))
-    delta = _delta(spec, platform, base, content, manifests, current.record.content)
-    if delta.layer is None:
-        _refuse_forced(how, delta.why_not)
-        return Choice(content, (), delta.why_not)
-    fresh_download = sum(package.size or 1 for layer in missing for package in layer.packages)
-    why_not = _not_worth(delta, fresh_download) if how == "best" else ""
+    delta = _Deltas(spec, platform, base, content, tuple(missing)).on(manifests, current.record.content)
+    if isinstance(delta, str):
+        _refuse_forced(how, delta)
+        return Choice(content, (), delta)
+    why_not = _not_worth(delta.cost) if how == "best" else ""
     if why_not:
         return Choice(content, (), why_not)
     scripts = tuple(layer for layer in content if layer.kind == "script")
-    assert delta.moves is not None
-    return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves)
+    return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves, delta.cost)
 
 
 def _refuse_forced(how: How, why: str) -> None:
@@ -164,11 +184,11 @@ def _refuse_forced(how: How, why: str) -> None:
         raise BuildError(f"no delta can be made: {why}", hint="leave --delta out: fresh layers will be built")
 
 
-def _not_worth(delta: _Delta, fresh_download: int) -> str:
-    if delta.download > fresh_download * _WORTH:
+def _not_worth(cost: Cost) -> str:
+    if cost.delta > cost.fresh * _WORTH:
         return "most of it changes"
-    if delta.dead > _DEAD:
-        return f"{delta.dead:.0%} of the bytes below would be dead"
+    if cost.dead > _DEAD:
+        return f"{cost.dead:.0%} of the bytes below would be dead"
     return ""
 
 
@@ -191,43 +211,61 @@ def _earlier(current: Current, content: Sequence[str]) -> GenerationRecord | Non
 def _as_planned(record: GenerationRecord, content: Sequence[PlannedLayer]) -> tuple[PlannedLayer, ...]:
     """Return the layers of a generation, as a plan has them."""
     known = {layer.key: layer for layer in content}
-    return tuple(known.get(x.key) or PlannedLayer(x.kind, x.key, {}, (), "there already") for x in record.layers)
+    return tuple(known.get(x.key) or PlannedLayer(x.kind, x.key, {}, (), "as before") for x in record.layers)
 
 
-def _delta(
-    spec: Spec,
-    platform: str,
-    base: Base,
-    content: Sequence[PlannedLayer],
-    manifests: Sequence[Manifest],
-    before: Sequence[str],
-) -> _Delta:
-    """Return the delta on top of the current stack, or, where that is deep, on top of its lowest layers alone."""
-    wanted = _without_scripts(content)
-    scripts = len(content) - len(wanted)
-    lower = [manifest for manifest in manifests if manifest.kind != "script"]
-    before = before[: len(before) - (len(manifests) - len(lower))]
-    if len(lower) + 1 + scripts > DEEPEST:
-        lower = [manifest for manifest in lower if manifest.kind != "delta"]
-        before = _content_of(lower)
-    why_not = _why_no_delta(wanted, lower)
-    if why_not:
-        return _Delta(why_not=why_not)
-    merged = merge(lower)
-    identities = {name: key for layer in wanted for name, key in layer.identities.items()}
-    change = difference(merged.packages, identities)
-    found = moves(merged, change)
-    why_not = _why_not_moved(spec, merged, found)
-    if why_not:
-        return _Delta(why_not=why_not)
-    sizes = {(p.kind, p.name): p.size or 1 for layer in wanted for p in layer.packages}
-    return _Delta(
-        below=tuple(_planned(manifest) for manifest in lower),
-        layer=delta_layer(spec, platform, base, before, wanted, describe(found)),
-        moves=found,
-        download=sum(sizes[name] for name in found.install if name in sizes),
-        dead=dead_bytes(lower, merged, found) / max(1, sum(m.tree_bytes for m in lower)),
-    )
+@dataclass(frozen=True, slots=True)
+class _Deltas:
+    """What a delta has to lead to: `content`, of which a fresh build would have to make `missing`."""
+
+    spec: Spec
+    platform: str
+    base: Base
+    content: tuple[PlannedLayer, ...]
+    missing: tuple[PlannedLayer, ...]
+
+    def on(self, manifests: Sequence[Manifest], before: Sequence[str]) -> _Delta | str:
+        """Return the delta on top of the current stack, or, where that is deep, on top of its lowest layers alone.
+
+        `before` is the current content. Returns why there is no delta, where there is none.
+        """
+        wanted = _without_scripts(self.content)
+        lower = [manifest for manifest in manifests if manifest.kind != "script"]
+        before = before[: len(before) - (len(manifests) - len(lower))]
+        if len(lower) + 1 + len(self.content) - len(wanted) > DEEPEST:
+            lower = [manifest for manifest in lower if manifest.kind != "delta"]
+            before = _content_of(lower)
+        merged = merge(lower)
+        identities = {name: key for layer in wanted for name, key in layer.identities.items()}
+        found = moves(merged, difference(merged.packages, identities))
+        why_not = _why_no_delta(wanted, lower) or _why_not_moved(self.spec, merged, found)
+        if why_not:
+            return why_not
+        layer = delta_layer(self.spec, self.platform, self.base, before, wanted, describe(found))
+        return _Delta(tuple(_planned(manifest) for manifest in lower), layer, found, self._cost(lower, merged, found))
+
+    def _cost(self, lower: Sequence[Manifest], merged: Merged, found: Moves) -> Cost:
+        total = sum(manifest.tree_bytes for manifest in lower)
+        sizes: dict[PackageName, int] = {
+            (p.kind, p.name): p.size or _estimate(lower, merged, (p.kind, p.name))
+            for layer in self.content
+            for p in layer.packages
+        }
+        return Cost(
+            delta=sum(sizes.get(name, _TYPICAL) for name in found.install),
+            fresh=sum(sizes[p.kind, p.name] for layer in self.missing for p in layer.packages),
+            live=total - dead_bytes(lower, merged, found),
+            total=total,
+            whiteouts=len(whiteouts(merged, Moves.of(merged, (), found.gone - found.install), ())),
+        )
+
+
+def _estimate(lower: Sequence[Manifest], merged: Merged, name: PackageName) -> int:
+    """Return about how many bytes a package's archive has, for an index that does not tell."""
+    package = merged.packages.get(name)
+    if package is None:
+        return _TYPICAL
+    return sum(lower[merged.files[path]].files[path] for path in package.paths if path in merged.files) // _PACKED
 
 
 def _content_of(lower: Sequence[Manifest]) -> list[str]:

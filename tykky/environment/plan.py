@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tykky.environment.choice import Choice, Current, How, choose
+from tykky.environment.choice import Choice, Cost, Current, How, choose
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.publish import check_place
 from tykky.errors import LockError, LockStale, Problem, SpecError
@@ -71,6 +71,7 @@ class Plan:
     number: int
     why: str = ""
     moves: Moves | None = None
+    cost: Cost | None = None
 
     @property
     def missing(self) -> tuple[Step, ...]:
@@ -147,6 +148,7 @@ def _plan(source: Source, base: Base, content: tuple[PlannedLayer, ...], current
         number=directory.next_number() if directory.exists() else 1,
         why=choice.why,
         moves=choice.moves,
+        cost=choice.cost,
     )
 
 

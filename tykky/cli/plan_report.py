@@ -1,0 +1,97 @@
+"""What `tykky build --dry-run` shows: the layers, the packages that a delta adds, changes and removes, and why."""
+
+from __future__ import annotations
+
+import json
+
+from tykky.cli.reporters import human_bytes
+from tykky.environment.plan import Plan, Step
+from tykky.layers.keys import counted
+
+
+def show_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print the plan, as text or as one JSON document."""
+    if as_json:
+        print(json.dumps(_as_json(plan), indent=2, ensure_ascii=False))
+        return
+    print(f"{plan.prefix} for {plan.platform}: generation {plan.number}")
+    for step in plan.steps:
+        note = "" if step.lasting else ", then gone from the stack"
+        print(f"  {step.layer.kind:<6} {step.layer.key[:12]}  {step.layer.reason}: {_state(step)}{note}")
+        if step.layer.kind == "delta" and not step.cached:
+            for sign, name, text in _changes(plan):
+                print(f"      {sign} {name} {text}")
+    for line in _reasons(plan):
+        print(line)
+    if not plan.missing:
+        print("nothing to build")
+
+
+def _state(step: Step) -> str:
+    if step.cached:
+        return f"there already, {human_bytes(step.size or 0)}"
+    if step.download and step.layer.kind not in ("delta", "flat"):
+        return f"to build, {human_bytes(step.download)} of packages"
+    return "to build"
+
+
+def _reasons(plan: Plan) -> list[str]:
+    found = []
+    cost = plan.cost
+    if cost is not None:
+        found.append(
+            f"a delta takes about {human_bytes(cost.delta)} of packages, fresh layers {human_bytes(cost.fresh)}; "
+            f"at least {counted(cost.whiteouts, 'whiteout')}; {cost.dead:.0%} of the bytes below are dead then"
+        )
+    if plan.why:
+        found.append(f"why: {plan.why}")
+    return found
+
+
+def _changes(plan: Plan) -> list[tuple[str, str, str]]:
+    """Return sign, name and what is known of the packages that a delta moves, by name."""
+    if plan.moves is None:
+        return []
+    versions: dict[tuple[str, str], str] = {
+        (p.kind, p.name): p.version for step in plan.steps for p in step.layer.packages
+    }
+    found = []
+    for name in plan.moves.install | plan.moves.gone:
+        sign = "-" if name not in plan.moves.install else "~" if name in plan.moves.gone else "+"
+        found.append((sign, name[1], f"{versions.get(name, '') if sign != '-' else ''} ({name[0]})".strip()))
+    return sorted(found, key=lambda change: change[1:])
+
+
+def _as_json(plan: Plan) -> dict[str, object]:
+    cost = plan.cost
+    return {
+        "environment-directory": str(plan.prefix),
+        "prefix": plan.source.spec.prefix,
+        "platform": plan.platform,
+        "generation": plan.number,
+        "layers": [_step_json(step) for step in plan.steps],
+        "why": plan.why,
+        "changes": [{"change": sign, "name": name, "what": text} for sign, name, text in _changes(plan)],
+        "cost": None
+        if cost is None
+        else {
+            "delta-bytes": cost.delta,
+            "fresh-bytes": cost.fresh,
+            "whiteouts": cost.whiteouts,
+            "live-bytes": cost.live,
+            "bytes": cost.total,
+        },
+    }
+
+
+def _step_json(step: Step) -> dict[str, object]:
+    return {
+        "kind": step.layer.kind,
+        "key": step.layer.key,
+        "reason": step.layer.reason,
+        "cached": step.cached,
+        "size": step.size,
+        "download": step.download,
+        "lasting": step.lasting,
+        "packages": [f"{p.name}=={p.version}" for p in step.layer.packages],
+    }
