@@ -130,6 +130,32 @@ def test_the_list_of_interpreters_has_an_address(place):
     ]
 
 
+def test_stores_of_images(place):
+    assert (load(place).store, load(place).stores) == (None, ())
+    system, user = place / "etc/site.toml", place / "home/.config/tykky/site.toml"
+    system.write_text('store = "/scratch/tykky"\nstores = ["/appl/tykky/store", "/appl/old"]\n')
+    site = load(place)
+    assert (site.store, site.stores) == (Path("/scratch/tykky"), (Path("/appl/tykky/store"), Path("/appl/old")))
+    user.write_text('store = "~/my images"\nstores = []\n')
+    site = load(place)
+    assert (site.store, site.stores) == (place / "home/my images", ())
+    assert dict(site.origins) == {"store": user, "stores": user}
+
+
+def test_stores_are_absolute_or_below_home_and_listed_once(place):
+    (place / "etc/site.toml").write_text('store = "~bob/store"\nstores = ["/a", "~/b", "/a"]\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:1: store: '~bob/store' is not allowed: write an absolute path, or one below ~/",
+        "etc/site.toml:2: stores[1]: '~/b' is not allowed: write an absolute path",
+    ]
+    (place / "etc/site.toml").write_text('stores = ["/a", "/b", "/a"]\n')
+    assert refused(place)[0] == ["etc/site.toml:1: stores[2]: '/a' is listed twice"]
+    (place / "etc/site.toml").write_text('store = "~/store"\n')
+    with pytest.raises(SiteError) as caught:
+        load_site({}, system=place / "etc/site.toml")
+    assert str(caught.value) == f"{place}/etc/site.toml: store: '~/store' is below HOME, which is not set"
+
+
 def test_no_backend_at_all_is_no_choice(place):
     (place / "etc/site.toml").write_text("[runtime]\nbackends = []\n")
     assert refused(place)[0] == ["etc/site.toml:2: runtime.backends: must not be empty"]

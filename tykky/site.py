@@ -8,6 +8,9 @@ Three files are read, the later wins key by key, and mirrors are merged:
 
 An example:
 
+    store = "~/tykky/store"
+    stores = ["/appl/tykky/store"]
+
     [mirrors]
     "https://conda.anaconda.org/conda-forge" = "https://mirror.example.org/conda-forge"
     "https://pypi.org/simple" = "file:///appl/pypi/simple"
@@ -48,6 +51,14 @@ Backend = Literal["namespace", "apptainer"]
 AbsolutePath = Annotated[
     str,
     Meta(pattern=r"^/[^\0]*$(?!\n)", description="an absolute path", extra={"rule": "write an absolute path"}),
+]
+StorePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:~/|/)[^\0]*$(?!\n)",
+        description="the user's directory of images, which gets every new one; an absolute path, or one below ~/",
+        extra={"rule": "write an absolute path, or one below ~/"},
+    ),
 ]
 
 _URL = re.compile(r"(?:https?|file)://\S+")
@@ -92,6 +103,11 @@ class Python(_Table, frozen=True):
 class Settings(_Table, frozen=True):
     """A whole `site.toml`, or several of them merged."""
 
+    store: StorePath | None = None
+    stores: Annotated[
+        tuple[AbsolutePath, ...],
+        Meta(description="directories of images that are only read, in the order of asking"),
+    ] = ()
     # URL prefix of a channel or index -> URL prefix to ask in its place
     mirrors: dict[str, str] = {}
     runtime: Runtime = msgspec.field(default_factory=Runtime)
@@ -107,6 +123,16 @@ class Site:
     settings: Settings = field(default_factory=Settings)
     origins: Mapping[str, Path] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+
+    @property
+    def store(self) -> Path | None:
+        """The user's own store of images, if there is one."""
+        return None if self.settings.store is None else Path(self.settings.store)
+
+    @property
+    def stores(self) -> tuple[Path, ...]:
+        """Stores of images that are only read, in the order of asking."""
+        return tuple(Path(path) for path in self.settings.stores)
 
     @property
     def mirrors(self) -> Mapping[str, str]:
@@ -152,6 +178,8 @@ def load_site(environ: Mapping[str, str], *, system: Path = SYSTEM_FILE) -> Site
         for key in _leaves(values):
             origins[dotted(key)] = path
         merged = _merged(merged, values)
+    if merged.get("store", "").startswith("~/"):
+        merged["store"] = _below_home(merged["store"], environ, origins["store"])
     return Site(msgspec.convert(merged, Settings), MappingProxyType(origins), files)
 
 
@@ -182,6 +210,13 @@ def _files(environ: Mapping[str, str], system: Path) -> Iterator[Path]:
     user = _user_directory(environ, "XDG_CONFIG_HOME", ".config")
     if user is not None and _is_there(path := user / "tykky" / "site.toml"):
         yield path
+
+
+def _below_home(path: str, environ: Mapping[str, str], file: Path) -> str:
+    home = environ.get("HOME", "")
+    if not home.startswith("/"):
+        raise SiteError(str(file), [Problem(f"{path!r} is below HOME, which is not set", where="store")])
+    return f"{home}/{path.removeprefix('~/')}"
 
 
 def _is_there(path: Path) -> bool:
@@ -219,10 +254,14 @@ def _wrong(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
     downloads = settings.python.downloads
     if downloads is not None and not (_URL.fullmatch(downloads) or downloads.startswith("/")):
         yield ("python", "downloads"), f"{downloads!r} is neither a URL of https, http or file nor an absolute path"
-    backends = settings.runtime.backends
-    for index, backend in enumerate(backends):
-        if backend in backends[:index]:
-            yield ("runtime", "backends", index), f"{backend!r} is listed twice"
+    lists: dict[KeyPath, tuple[str, ...]] = {
+        ("runtime", "backends"): settings.runtime.backends,
+        ("stores",): settings.stores,
+    }
+    for key, values in lists.items():
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                yield (*key, index), f"{value!r} is listed twice"
 
 
 def _leaves(table: Mapping[str, Any], at: KeyPath = ()) -> Iterator[KeyPath]:
