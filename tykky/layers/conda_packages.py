@@ -148,11 +148,17 @@ class _Linking:
         from rattler.platform import Subdir
 
         below = [record_of(package) for package in self.kept]
+        # Without files: nothing of a lower layer is looked at, or touched.
+        installed = [PrefixRecord(record, PrefixPaths()) for record in below]
+        # rattler reads the prefix again when it is done, and panics if what it was told of is not there.
+        noted = [place / "conda-meta" / f"{display_name(package)}.json" for package in self.kept]
+        for record, file in zip(installed, noted, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            record.write_to_path(file, pretty=False)
         await install(
             [*below, *(self._record(package) for package in self.packages)],
             place,
-            # Without files: nothing of a lower layer is looked at, or touched.
-            installed_packages=[PrefixRecord(record, PrefixPaths()) for record in below],
+            installed_packages=installed,
             cache_dir=_pkgs(self.archives.access),
             platform=Subdir(self.platform),
             execute_link_scripts=False,
@@ -160,6 +166,8 @@ class _Linking:
             reporter=cast(InstallerReporter, _Progress(self.phase)),
             alternative_target_prefix=self.prefix,
         )
+        for file in noted:
+            file.unlink()
 
     def _record(self, package: Package) -> RepoDataRecord:
         path = package.python_site_packages_path
