@@ -59,17 +59,19 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
 def _visible(manifests: Sequence[Manifest]) -> dict[str, int]:
     seen: dict[str, int] = {}
     hiding: set[str] = set()  # paths that hide everything at and below them in lower layers
+    covering: set[str] = set()  # directories: they hide a file or link of lower layers at their own path
     for number in range(len(manifests) - 1, -1, -1):
         manifest = manifests[number]
         hidden = _Hidden(hiding)
         for path in manifest.files:
-            if path not in hiding and not hidden.directory(path.rpartition("/")[0]):
+            if path not in hiding and path not in covering and not hidden.directory(path.rpartition("/")[0]):
                 seen[path] = number
         if number:
             # A path that an upper layer has as an empty directory does not hide what is below it; such a layer lists
             # it only if it is empty in the merged tree too, so there is nothing below it to be seen.
             hiding.update(manifest.files)
             hiding.update(manifest.whiteouts)
+            covering.update(directories(manifest.files))
     return seen
 
 
