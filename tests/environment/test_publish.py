@@ -25,7 +25,7 @@ def generation(number: int, programs: tuple[str, ...], launcher: bytes = b"#!/bi
         layers=(),
         programs=programs,
     )
-    return Generation(record, {"tykky.toml": b"", "tykky.lock": b"", "launch.sh": b""}, launcher)
+    return Generation(record, {"tykky.lock": b"", "launch.sh": b""}, launcher)
 
 
 def make(path: Path, *programs: str) -> EnvironmentDirectory:

@@ -19,8 +19,11 @@ from tykky.runtime.enter import backend_here
 @click.command()
 @click.argument("directory", type=Place())
 @click.option("--packages", is_flag=True, help="List the packages too.")
+@click.option(
+    "--spec", is_flag=True, help="Print the tykky.toml that the current generation was built from, only that."
+)
 @common
-def command(directory: Path, packages: bool, as_json: bool, verbose: bool, quiet: bool) -> None:
+def command(directory: Path, packages: bool, spec: bool, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Show an environment directory: layers, sizes, packages, backend, generation.
 
     \b
@@ -28,7 +31,12 @@ def command(directory: Path, packages: bool, as_json: bool, verbose: bool, quiet
       tykky info ./climate
       tykky info ./climate --packages
       tykky info ./climate --json
+      tykky info ./climate --spec > tykky.toml
     """
+    if spec:
+        text = EnvironmentDirectory(directory.absolute()).record().spec
+        print(json.dumps({"spec": text}, ensure_ascii=False) if as_json else text, end="\n" if as_json else "")
+        return
     description = describe(EnvironmentDirectory(directory.absolute()))
     backend = backend_here(description.path, Commands(environ=os.environ)) or "none works here; see 'tykky doctor'"
     if as_json:

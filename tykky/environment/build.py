@@ -19,7 +19,7 @@ from tykky.environment.directory import (
     user_name,
 )
 from tykky.environment.plan import Plan, fresh
-from tykky.environment.publish import Generation, opened, publish
+from tykky.environment.publish import Generation, opened, publish, shown_names
 from tykky.environment.scratch import scratch, scratch_parent
 from tykky.errors import BuildError
 from tykky.layers.merged import Merged, merge, merged_activation, merged_programs, top_names
@@ -66,6 +66,18 @@ def identity_of(plan: Plan, publisher: Publisher) -> str:
     )
 
 
+def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
+    """Return the current generation if it is what the plan leads to. Only reads."""
+    directory = EnvironmentDirectory(plan.prefix)
+    if plan.missing or not directory.exists():
+        return None
+    current = directory.record()
+    same = current.identity == identity_of(plan, publisher)
+    if same and tuple(x.key for x in current.layers) == tuple(layer.key for layer in plan.stack):
+        return Built(current, plan.prefix, changed=False)
+    return None
+
+
 def carry_out(
     plan: Plan,
     publisher: Publisher,
@@ -79,22 +91,18 @@ def carry_out(
 
     `workshop` makes the build's tools for a scratch directory. On any failure P is as it was.
     """
-    identity = identity_of(plan, publisher)
-    directory = EnvironmentDirectory(plan.prefix)
-    if directory.exists() and not plan.missing:
-        current = directory.record()
-        if current.identity == identity and tuple(x.key for x in current.layers) == tuple(x.key for x in plan.stack):
-            return Built(current, plan.prefix, changed=False)
+    found = unchanged(plan, publisher)
+    if found is not None:
+        return found
     parent = scratch_parent(scratch_directory, reporter.warn) if plan.missing else None
     with disk_errors(plan.prefix, parent), opened(plan.prefix) as directory:
         if parent is not None:
             plan = _build_missing(plan, directory, _Scratch(parent, keep, workshop, reporter))
         manifests = [directory.store.manifest(layer.key) for layer in plan.stack]
         merged = merge(manifests)
-        record = _record(plan, manifests, merged, identity)
-        publisher.mount_points(directory, record, top_names(merged.files))
+        record = _record(plan, manifests, merged, identity_of(plan, publisher))
+        publisher.mount_points(directory, record, shown_names(directory, record))
         files = {
-            "tykky.toml": plan.source.spec_bytes,
             "tykky.lock": plan.source.lock_bytes,
             "launch.sh": publisher.launch(plan.source.spec, record, merged_activation(manifests)),
         }
@@ -167,6 +175,8 @@ def _record(plan: Plan, manifests: list[Manifest], merged: Merged, identity: str
         content=tuple(layer.key for layer in plan.content),
         user=user_name(),
         why=plan.why,
+        spec=plan.source.spec_bytes.decode("utf-8"),
+        top=top_names(merged.files),
         python=plan.base.python,
         interpreter=plan.base.host_interpreter,
     )

@@ -3,7 +3,7 @@
 P/bin/<name>                       names of one launcher: hard links, one inode for all
 P/.tykky/launcher                  that launcher
 P/.tykky/current -> generations/7  switched by rename
-P/.tykky/generations/7/            environment.json, launch.sh, tykky.toml, tykky.lock
+P/.tykky/generations/7/            environment.json (with the spec's text), launch.sh, tykky.lock
 P/.tykky/layers/<key>.sqfs         images, and their manifests
 P/.tykky/host.sqfs                 mount points for backends that demand an image
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from tykky.errors import EnvironmentDirectoryError
-from tykky.store.images import Store
+from tykky.store.images import Manifest, Store, load_manifest
 
 RECORD_FORMAT = 1
 
@@ -38,7 +38,8 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
 
     `identity` is the key of all that makes this generation what it is: what it holds and how that is launched. Two
     generations of one identity run the same. `content` are the keys of the layers that a fresh build would have:
-    what this generation holds, whatever layers it consists of. `why` says what made it other than a build.
+    what this generation holds, whatever layers it consists of. `why` says what made it other than a build. `spec` is
+    the text of the tykky.toml it was built from, `top` the names at the top of the merged tree.
     """
 
     format: int
@@ -54,6 +55,8 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     content: tuple[str, ...] = ()
     user: str = ""
     why: str = ""
+    spec: str = ""
+    top: tuple[str, ...] = ()
     python: str | None = None
     interpreter: str | None = None  # the host's, for a venv-type environment
 
@@ -118,6 +121,10 @@ class EnvironmentDirectory:
     def image_path(self, layer: LayerRecord) -> Path:
         """Return where the image of a layer is."""
         return self.path / layer.image  # an absolute `image` wins
+
+    def manifests(self, record: GenerationRecord) -> tuple[Manifest, ...]:
+        """Return the manifests of a generation's layers, bottom first. Raises `EnvironmentDirectoryError`."""
+        return tuple(load_manifest(self.image_path(layer).with_suffix(".manifest")) for layer in record.layers)
 
     def next_number(self) -> int:
         """Return the number of the generation to come."""

@@ -12,8 +12,7 @@ import errno
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,10 @@ import msgspec
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, is_of_ancestor
 from tykky.errors import EnvironmentDirectoryError
 from tykky.store.images import flush_file
+from tykky.store.ownership import make_private
 
-_LONG_NAME = 200  # bytes; file systems take 255, and the private name has more in it
+_LARGEST_LAUNCHER = 1 << 16  # bytes
+LONG_NAME = 170  # bytes; file systems take 255, and the private name has up to 80 more in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,12 @@ def opened(path: Path) -> Iterator[EnvironmentDirectory]:
     if path.is_symlink():  # to an empty directory, which is what will be replaced
         path = path.resolve()
     parent = path.parent
-    name = path.name if len(os.fsencode(path.name)) < _LONG_NAME else ""
+    name = path.name if len(os.fsencode(path.name)) < LONG_NAME else ""
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{name}.tykky-", dir=parent))
+        staged = make_private(parent, f".{name}.tykky-")
     except OSError as error:
-        raise _cannot_write(parent, error) from None
+        raise cannot_write(parent, error) from None
     try:
         yield EnvironmentDirectory(staged)
         staged.chmod(0o777 & ~_umask())
@@ -72,7 +73,7 @@ def _rename_new(staged: Path, path: Path) -> None:
             raise EnvironmentDirectoryError(
                 f"{path} was made by somebody else while this build ran", hint="run 'tykky build' again"
             ) from None
-        raise _cannot_write(path.parent, error) from None
+        raise cannot_write(path.parent, error) from None
     flush_file(path.parent)
 
 
@@ -90,7 +91,7 @@ def check_place(path: Path) -> None:
     try:
         _check_what_is_there(path)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def _check_what_is_there(path: Path) -> None:
@@ -119,20 +120,41 @@ def publish(directory: EnvironmentDirectory, generation: Generation) -> None:
     target = directory.generations / str(generation.record.number)
     try:
         directory.generations.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".stage-", dir=directory.generations))
+        staged = make_private(directory.generations, ".stage-")
         try:
             _write_generation(staged, generation)
             staged.rename(target)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
-        before = _launchers(directory)
-        _link_programs(directory, generation)
-        _switch(directory, target)
-        for name in before - set(generation.record.programs):
-            (directory.path / "bin" / name).unlink()
+        make_current(directory, generation.record, generation.launcher)
     except OSError as error:
-        raise _cannot_write(directory.path, error) from None
+        raise cannot_write(directory.path, error) from None
+
+
+def make_current(directory: EnvironmentDirectory, record: GenerationRecord, launcher: bytes | None = None) -> None:
+    """Switch to a generation that is there: its programs get their names before, what only others have goes after.
+
+    At every moment a name in P/bin starts what the current generation has of it. `launcher` is the text of a newer
+    one, if there is. Raises `OSError`.
+    """
+    before = _launchers(directory)
+    _link_programs(directory, record.programs, launcher)
+    _switch(directory, record.number)
+    for name in before - set(record.programs):
+        (directory.path / "bin" / name).unlink(missing_ok=True)
+
+
+def shown_names(directory: EnvironmentDirectory, record: GenerationRecord) -> tuple[str, ...]:
+    """Return the names at the top of the merged trees of `record` and of the current generation, sorted.
+
+    Mount points are made for both before a switch, so that launches on either side of it find theirs.
+    """
+    try:
+        current = directory.record().top
+    except EnvironmentDirectoryError:  # there is none yet, or none that runs
+        current = ()
+    return tuple(sorted({*record.top, *current}))
 
 
 def _write_generation(staged: Path, generation: Generation) -> None:
@@ -145,18 +167,18 @@ def _write_generation(staged: Path, generation: Generation) -> None:
     staged.chmod(0o777 & ~_umask())
 
 
-def _link_programs(directory: EnvironmentDirectory, generation: Generation) -> None:
+def _link_programs(directory: EnvironmentDirectory, programs: Iterable[str], text: bytes | None) -> None:
     """Give every program its launcher, before the switch: a launcher works for any generation."""
     launcher = directory.private / "launcher"
-    if not launcher.exists() or launcher.read_bytes() != generation.launcher:
+    if text is not None and (not launcher.exists() or launcher.read_bytes() != text):
         staged = launcher.with_name(".launcher.new")
-        staged.write_bytes(generation.launcher)
+        staged.write_bytes(text)
         staged.chmod(0o755)
         staged.replace(launcher)
     names = directory.path / "bin"
     names.mkdir(exist_ok=True)
     inode = launcher.stat().st_ino
-    for name in generation.record.programs:
+    for name in programs:
         path = names / name
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_ino == inode:
@@ -180,28 +202,53 @@ def _launchers(directory: EnvironmentDirectory) -> set[str]:
     found = set()
     for path in names.iterdir():
         info = path.lstat()
-        same = info.st_ino == inode or (info.st_size == len(content) and path.read_bytes() == content)
-        if stat.S_ISREG(info.st_mode) and same:
+        if stat.S_ISREG(info.st_mode) and (info.st_ino == inode or _is_launcher(path, content)):
             found.add(path.name)
     return found
 
 
-def _switch(directory: EnvironmentDirectory, target: Path) -> None:
+def _is_launcher(path: Path, content: bytes) -> bool:
+    """Return whether a file is a copy of the launcher, or one of another version that a killed build left."""
+    # What all versions share: the interpreter's line and the comment below it.
+    head = b"".join(content.splitlines(keepends=True)[:2])
+    try:
+        found = path.read_bytes() if path.stat().st_size < _LARGEST_LAUNCHER else b""
+    except PermissionError:
+        return False
+    return found == content or (b"\n#" in head and found.startswith(head))
+
+
+def _switch(directory: EnvironmentDirectory, number: int) -> None:
     staged = directory.private / ".current.new"
     staged.unlink(missing_ok=True)
-    staged.symlink_to(f"generations/{target.name}")
+    staged.symlink_to(f"generations/{number}")
     staged.replace(directory.current)
     flush_file(directory.private)
 
 
-def _cannot_write(path: Path, error: OSError) -> EnvironmentDirectoryError:
+def cannot_write(path: Path, error: OSError) -> EnvironmentDirectoryError:
+    """Return the error for a place that cannot be written, with what to do about it."""
     if error.errno == errno.ENOSPC:
         hint = "free some space there or choose another --prefix; the environment is as it was"
     elif error.errno == errno.EDQUOT:
         hint = "your quota is used up there (space or files); choose another --prefix; the environment is as it was"
+    elif error.errno == errno.EROFS:
+        hint = "it is mounted read-only here: do this on a host where it is not (programs of an environment run here)"
+    elif EnvironmentDirectory(path).exists():
+        hint = f"it belongs to {_owner(path)}: ask for it there, or build an environment directory of your own"
     else:
         hint = "choose another directory with --prefix, or ask its owner"
     return EnvironmentDirectoryError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}", hint=hint)
+
+
+def _owner(path: Path) -> str:
+    import pwd
+
+    number = path.stat().st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def _umask() -> int:

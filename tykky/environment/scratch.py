@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tykky.errors import BuildError
+from tykky.store.ownership import make_private
 
 _PATIENCE = 10.0  # seconds
 _MOMENT = 0.2  # seconds
-_CANDIDATES = ("/tmp", "/var/tmp")  # noqa: S108 - what is made in them is private (mkdtemp)
+KEPT = ".kept"  # in a directory that its user wants to look at
+_CANDIDATES = ("/tmp", "/var/tmp")  # noqa: S108 - what is made in them is private
 
 
 def scratch_parent(chosen: Path | None, warn: Callable[[str], None]) -> Path:
@@ -45,11 +46,12 @@ def _usable(path: Path) -> bool:
 @contextlib.contextmanager
 def scratch(parent: Path, *, keep: bool, say: Callable[[str], None]) -> Iterator[Path]:
     """Give a private directory (mode 0700) and remove it at the end; with `keep`, a failed build's stays."""
-    private = Path(tempfile.mkdtemp(prefix="tykky-", dir=parent))
+    private = make_private(parent, "tykky-")
     try:
         yield private
     except BaseException:
         if keep:
+            (private / KEPT).touch()
             say(f"kept {private}")
         else:
             _remove_for_good(private)

@@ -14,7 +14,6 @@ import gzip
 import json
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
+from tykky.store.ownership import make_private
 
 MANIFEST_FORMAT = 2
 
@@ -160,25 +160,32 @@ class Store:
     def stage(self) -> Iterator[Path]:
         """Give a private directory on the store's file system; it is gone when the block ends."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        private = Path(tempfile.mkdtemp(prefix=".stage-", dir=self.directory))
+        private = make_private(self.directory, ".stage-")
         try:
             yield private
         finally:
             shutil.rmtree(private, ignore_errors=True)
 
     def commit(self, image: Path, manifest: Manifest) -> Path:
-        """Give a staged image its name. Where another build was faster, its image stays: they are equal."""
+        """Give a staged image its name. A whole one that is there already stays: they are equal."""
         target = self.image(manifest.key)
         staged = image.with_suffix(".manifest")
         staged.write_bytes(dump_manifest(manifest))
         for path in (staged, image):
             path.chmod(0o644)
             flush_file(path)
-        if not target.exists():
+        if not self._is_whole(manifest.key):
             staged.replace(self._manifest_path(manifest.key))
             image.replace(target)
             flush_file(self.directory)
         return target
+
+    def _is_whole(self, key: str) -> bool:
+        """Return whether image and manifest are here and fit each other, as far as the image's size tells."""
+        try:
+            return self.image(key).stat().st_size == self.manifest(key).size
+        except (OSError, EnvironmentDirectoryError):
+            return False
 
 
 def flush_file(path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Back to an earlier generation, or forward again: one rename, after a look at all that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.environment.publish import cannot_write, make_current, shown_names
+from tykky.errors import EnvironmentDirectoryError
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The generation that runs now, the number of the one before, and whether anything was done."""
+
+    record: GenerationRecord
+    before: int
+    changed: bool
+
+
+def roll_back(
+    directory: EnvironmentDirectory,
+    number: int | None,
+    mount_points: Callable[[GenerationRecord, tuple[str, ...]], None],
+) -> RolledBack:
+    """Make generation `number` the current one, by default the one before.
+
+    `mount_points` writes what backends need to show P with these names at the top of the tree; it is called only where
+    the two generations differ in them. The next build makes a new generation in any case: numbers never come twice.
+    Raises `EnvironmentDirectoryError`, with everything as it was, if that generation cannot run.
+    """
+    current = directory.record()
+    record = directory.record(_chosen(directory, current.number, number))
+    if record.number == current.number:
+        return RolledBack(record, current.number, changed=False)
+    check_whole(directory, record)
+    try:
+        if set(record.top) != set(current.top):
+            mount_points(record, shown_names(directory, record))
+        make_current(directory, record)
+    except OSError as error:
+        raise cannot_write(directory.path, error) from None
+    return RolledBack(record, current.number, changed=True)
+
+
+def check_whole(directory: EnvironmentDirectory, record: GenerationRecord) -> None:
+    """Raise `EnvironmentDirectoryError` if an image of the generation is missing, or has another size."""
+    problems = []
+    for layer in record.layers:
+        image = directory.image_path(layer)
+        try:
+            size = image.stat().st_size
+        except OSError:
+            problems.append(f"{image} is missing")
+            continue
+        if size != layer.size:
+            problems.append(f"{image} has {size} bytes, {layer.size} were written")
+    if not (directory.generations / str(record.number) / "launch.sh").is_file():
+        problems.append(f"{directory.generations / str(record.number) / 'launch.sh'} is missing")
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        lock = directory.generations / str(record.number) / "tykky.lock"
+        raise EnvironmentDirectoryError(
+            f"generation {record.number} of {directory.path} cannot be used:\n{lines}",
+            hint=f"nothing was changed; 'tykky build' with its lock, {lock}, makes the images again",
+        )
+
+
+def _chosen(directory: EnvironmentDirectory, current: int, number: int | None) -> int:
+    there = directory.numbers()
+    shown = f"there {'are' if len(there) > 1 else 'is'} {', '.join(map(str, there))}; see 'tykky history'"
+    if number is None:
+        earlier = [n for n in there if n < current]
+        if not earlier:
+            raise EnvironmentDirectoryError(
+                f"{directory.path} has no generation before {current}, the current one", hint=shown
+            )
+        return earlier[-1]
+    if number in there:
+        return number
+    if 0 < number < directory.next_number():
+        raise EnvironmentDirectoryError(
+            f"generation {number} of {directory.path} was collected: 'tykky gc' has removed it", hint=shown
+        )
+    raise EnvironmentDirectoryError(f"{directory.path} has no generation {number}", hint=shown)

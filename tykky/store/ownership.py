@@ -1,0 +1,66 @@
+"""Private names that say who made them, so that what a killed process left behind can be told from work in hand.
+
+    .stage-<host>-<boot>-<space>-<pid>-<start>-<random>
+
+The name is the note: it is there in the same moment as the directory, so no kill can come between the two, and it costs
+no file. `host`, `boot` and `space` (the pid namespace) are digests; what they and the rest mean is `guard/holder.py`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from pathlib import Path
+
+from tykky.guard.holder import Process, start_of, this_process
+
+_UNKNOWN = "00000000"
+_NOTE = r"([0-9a-f]{8})-([0-9a-f]{8})-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}"
+_TRIES = 100
+
+
+def make_private(parent: Path, start: str) -> Path:
+    """Make a directory for this process alone (mode 0700) in `parent`; its name starts with `start`.
+
+    Raises `OSError` as mkdir(2) does. The name is at most 70 bytes longer than `start`.
+    """
+    here = this_process()
+    for _ in range(_TRIES):
+        path = parent / f"{start}{'-'.join(_place(here))}-{here.pid}-{here.start}-{secrets.token_hex(4)}"
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"no private name is free in {parent}")
+
+
+def is_left_behind(name: str, start: str) -> bool:
+    """Say whether `name` is one that `make_private` gives, and the process that made it is provably gone.
+
+    Nothing is proved about a process of another host, of another pid namespace, or of a machine without an id.
+    """
+    if not name.startswith(start) or not (note := re.fullmatch(_NOTE, name[len(start) :])):
+        return False
+    host, boot, space, pid, started = note.groups()
+    here = this_process()
+    my_host, my_boot, my_space = _place(here)
+    if _UNKNOWN in (host, space) or (host, space) != (my_host, my_space):
+        return False
+    if boot != my_boot:
+        return True  # this machine was started again since
+    try:
+        return start_of(int(pid)) not in (None, int(started))
+    except (ProcessLookupError, OverflowError):
+        return True
+
+
+def _place(process: Process) -> tuple[str, str, str]:
+    """Return the digests of the host, its boot and the pid namespace."""
+    host = f"{process.host}\0{process.machine}" if process.machine else ""
+    return _digest(host), _digest(process.boot), _digest(process.space)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8] if text else _UNKNOWN
