@@ -63,6 +63,15 @@ def test_the_later_file_wins_key_by_key_and_mirrors_are_merged(place):
     }
 
 
+def test_scripts_may_reach_the_network_unless_the_site_says_no(place):
+    assert load(place).script_network is True
+    system = place / "etc/site.toml"
+    system.write_text("[build]\nscript-network = false\n")
+    assert load(place).script_network is False
+    system.write_text('[build]\nscript-network = "no"\n')
+    assert refused(place)[0] == ["etc/site.toml:2: build.script-network: expected bool, got str"]
+
+
 def test_the_users_file_is_where_xdg_says_and_a_relative_path_does_not_count(place):
     (place / "xdg/tykky").mkdir(parents=True)
     (place / "xdg/tykky/site.toml").write_text('[runtime]\nbackends = ["apptainer"]\n')

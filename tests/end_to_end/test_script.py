@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.end_to_end.conftest import Desk, record, run
 
@@ -43,6 +44,37 @@ def test_a_script_becomes_a_layer(desk: Desk, wheels_spec: Spec) -> None:
     assert "root/tykky/demo/share/home" in listing
     home = run([env / "bin" / "python", "-c", "import sys; print(open(sys.prefix + '/share/home').read())"])
     assert "/tykky-" in home, "scripts see a private HOME"
+
+
+def test_no_stale_bytecode(desk: Desk, wheels_spec: Spec) -> None:
+    """Bytecode in an image is never checked against its source: it goes when a script changes or removes that."""
+    (desk.directory / "post.sh").write_text(
+        'cd "$(python -c "import alpha, os; print(os.path.dirname(alpha.__file__))")"\n'
+        "echo 'def (' >__init__.py\nrm tool.py\n"
+    )
+    desk.write(wheels_spec("alpha", more='\n[build]\npost-install = ["post.sh"]\n'))
+    env = desk.environment()
+    code = (
+        "try:\n    import alpha\nexcept SyntaxError as error:\n    print('no stale', error.text.strip())\n"
+        "import glob, sys; print(glob.glob(sys.prefix + '/lib/python*/site-packages/alpha/__pycache__/*'))"
+    )
+    assert run([env / "bin" / "python", "-c", code]) == "no stale def (\n[]\n"
+
+
+def test_a_site_whose_scripts_have_no_network(desk: Desk, wheels_spec: Spec, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("[build]\nscript-network = false\n")
+    script = desk.directory / "post.py"
+    script.write_text(
+        "#!/usr/bin/env python\nimport os, socket\n"
+        "names = ' '.join(name for _, name in socket.if_nameindex())\n"
+        "open(os.environ['TYKKY_BUILD_PREFIX'] + '/names', 'w').write(names)\n"
+    )
+    desk.write(wheels_spec("alpha", more='\n[build]\npost-install = ["post.py"]\n'))
+    desk.tykky("lock")
+    desk.tykky("build", "--prefix", "env", environ={"TYKKY_SITE": str(site)})
+    env = desk.directory / "env"
+    assert run([env / "bin" / "python", "-c", "import sys; print(open(sys.prefix + '/names').read())"]) == "lo\n"
 
 
 def test_an_unchanged_script_is_not_run_again(desk: Desk, wheels_spec: Spec) -> None:
