@@ -23,6 +23,7 @@ from tykky.spec.requirements import LocalRequirement, PypiRequirement, parse_pyp
 from tykky.toml import spans
 
 _PYPI = ("pypi", "dependencies")
+_POST_INSTALL = ("build", "post-install")
 
 
 def add_pypi(text: str, requirements: Iterable[str]) -> str:
@@ -68,6 +69,19 @@ def remove_conda(text: str, names: Iterable[str]) -> str:
     return _with_document(text, change)
 
 
+def add_post_install(text: str, path: str) -> str:
+    """Return the text with one more script at the end of `[build] post-install`."""
+    if _POST_INSTALL in spans(text):
+        newline = "\r\n" if "\r\n" in text else "\n"
+        column = len("post-install = ")
+        return _with_array(text, lambda array: appended(array, path, newline=newline, column=column), _POST_INSTALL)
+
+    def change(document: tomlkit.TOMLDocument) -> None:
+        _put(_table(document, "build"), "post-install", tomlkit.value(f"[{quoted(path)}]"))
+
+    return _with_document(text, change)
+
+
 def same_package(requirement: PypiRequirement, name: str) -> bool:
     """Say whether a requirement is about this package: a name in any spelling, or a path."""
     if isinstance(requirement, LocalRequirement):
@@ -108,8 +122,8 @@ def _first_of(text: str, name: str) -> int | None:
     return next((i for i, old in enumerate(_requirements(text)) if same_package(old, name)), None)
 
 
-def _with_array(text: str, change: Callable[[str], str]) -> str:
-    begin, end = spans(text)[_PYPI]
+def _with_array(text: str, change: Callable[[str], str], where: tuple[str, str] = _PYPI) -> str:
+    begin, end = spans(text)[where]
     return text[:begin] + change(text[begin:end]) + text[end:]
 
 
