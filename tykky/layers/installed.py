@@ -25,10 +25,13 @@ from tykky.store.images import PackagePaths
 _OF_THIS_HOST = ("uv_cache.json", "uv_build.json", "REQUESTED")
 
 
-def tidy(root: Path, prefix: str) -> None:
-    """Make what uv wrote independent of where and when it wrote it."""
+def tidy(root: Path, prefix: str, scripts: Mapping[str, bytes]) -> None:
+    """Make what uv wrote independent of where and when it wrote it.
+
+    `scripts` are the names and content of those in `bin` that were made relocatable before.
+    """
     staging = os.fsencode(root / "bin")
-    changed = make_scripts_relocatable(root / "bin", (staging, f"{prefix}/bin".encode()))
+    changed = {**scripts, **make_scripts_relocatable(root / "bin", (staging, f"{prefix}/bin".encode()))}
     for site in sorted((root / "lib").glob("python*/site-packages")):
         for info in sorted(site.glob("*.dist-info")):
             _tidy_dist_info(root, site, info, changed)
@@ -106,11 +109,12 @@ def _real_paths(root: Path) -> Callable[[str], str]:
 
 def give_to_owners(
     root: Path, installed: Mapping[str, tuple[Package, Path]], install_alone: Callable[[Package, Path, Path], None]
-) -> None:
+) -> dict[str, bytes]:
     """Give every path that several packages have to the last of them by name.
 
     uv installs at once what it is given, and whose file stays is chance. `installed` are the packages and their wheels
-    by name; `install_alone(package, wheel, root)` installs one into an empty directory.
+    by name; `install_alone(package, wheel, root)` installs one into an empty directory. Returns the names and content
+    of the scripts in `bin` that were made relocatable on the way.
     """
     claimants: dict[str, list[str]] = defaultdict(list)
     for package in installed_paths(root, [package for package, _ in installed.values()]):
@@ -120,11 +124,14 @@ def give_to_owners(
     for path, names in claimants.items():
         if len(names) > 1:
             by_owner[max(names)].append(path)
+    scripts = {}
     for owner, paths in sorted(by_owner.items()):
         with TemporaryDirectory(dir=root.parent, prefix=".alone-") as private:
             alone = Path(private) / "tree"
             install_alone(*installed[owner], alone)
             # As it would be in `root`: the script's first line names the directory it was installed to.
-            make_scripts_relocatable(alone / "bin", (os.fsencode(alone / "bin"),))
+            changed = make_scripts_relocatable(alone / "bin", (os.fsencode(alone / "bin"),))
+            scripts.update((name, content) for name, content in changed.items() if f"bin/{name}" in paths)
             for path in paths:
                 (alone / path).replace(root / path)
+    return scripts

@@ -182,8 +182,8 @@ def _staged(packages: Sequence[Package], project: Project, base: Base, ground: G
     tree.mkdir(parents=True)
     place = _host_venv(base, ground, workshop) if base.host_interpreter is not None else _on_top(ground, workshop)
     installed = _install_all(packages, project, base, place, workshop)
-    give_to_owners(tree, installed, lambda package, wheel, root: _install_alone(package, wheel, root, place, workshop))
-    tidy(tree, ground.prefix)
+    scripts = give_to_owners(tree, installed, lambda p, wheel, root: _install_alone(p, wheel, root, place, workshop))
+    tidy(tree, ground.prefix, scripts)
     return Staged(
         image_root=ground.image_root,
         tree=tree,
