@@ -59,14 +59,29 @@ def test_commit_gives_image_and_manifest_their_names(tmp_path: Path) -> None:
     assert sorted(p.name for p in store.directory.iterdir()) == [f"{KEY}.manifest", f"{KEY}.sqfs"]
 
 
+def commit(store: Store, content: bytes) -> None:
+    with store.stage() as private:
+        image = private / f"{KEY}.sqfs"
+        image.write_bytes(content)
+        store.commit(image, dataclasses.replace(MANIFEST, size=len(content)))
+
+
 def test_the_first_of_two_equal_images_stays(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for content in (b"first", b"second"):
-        with store.stage() as private:
-            image = private / f"{KEY}.sqfs"
-            image.write_bytes(content)
-            store.commit(image, MANIFEST)
+    for content in (b"first", b"other"):
+        commit(store, content)
     assert store.image(KEY).read_bytes() == b"first"
+
+
+def test_an_image_that_is_not_whole_is_replaced(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store, b"first")
+    store.image(KEY).write_bytes(b"fir")
+    commit(store, b"again")
+    assert store.image(KEY).read_bytes() == b"again"
+    (tmp_path / f"{KEY}.manifest").unlink()
+    commit(store, b"third")
+    assert (store.image(KEY).read_bytes(), store.manifest(KEY).size) == (b"third", 5)
 
 
 def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:

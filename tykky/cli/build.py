@@ -12,17 +12,17 @@ import rich_click as click
 
 from tykky.cli.options import Place, common, spec_file
 from tykky.cli.plan_report import show_plan
-from tykky.cli.ports import LaunchPublisher, find_uv, open_access, open_inside, open_site
+from tykky.cli.ports import LaunchPublisher, open_access, open_site, open_workshop
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
-from tykky.environment.build import Built, carry_out
+from tykky.environment.build import Built, carry_out, unchanged
+from tykky.environment.choice import How
 from tykky.environment.plan import Plan, Source, prepare
+from tykky.environment.sole import sole
 from tykky.errors import TykkyError
-from tykky.layers.squashfs import mksquashfs
-from tykky.layers.workshop import Workshop
 from tykky.lock.read import read_lock
 from tykky.process import Commands
 from tykky.resolve.local import drifted_sources
-from tykky.runtime.interpreter import find_interpreter
+from tykky.runtime.interpreter import Interpreter, find_interpreter
 from tykky.site import cache_directory
 from tykky.spec.read import read_spec
 
@@ -35,6 +35,7 @@ from tykky.spec.read import read_spec
 @click.option("--flatten", is_flag=True, help="Make one layer of the result.")
 @click.option("--offline", is_flag=True, help="Use only what is cached.")
 @click.option("--no-check", is_flag=True, help="Build the lock even if it does not answer the spec any more.")
+@click.option("--no-wait", is_flag=True, help="Fail if another build of this environment directory is running.")
 @click.option("--keep", is_flag=True, help="Keep the staging directory of a build that fails.")
 @spec_file
 @common
@@ -46,6 +47,7 @@ def command(
     flatten: bool,
     offline: bool,
     no_check: bool,
+    no_wait: bool,
     keep: bool,
     spec_path: Path,
     as_json: bool,
@@ -63,42 +65,35 @@ def command(
     """
     if delta and rebuild:
         raise click.UsageError("--delta and --rebuild exclude one another")
-    commands = Commands()
     source = _read(spec_path)
     target = _absolute(prefix or Path(source.spec.environment.name))
-    plan = prepare(
-        source,
-        target,
-        lambda wanted: find_interpreter(wanted, commands),
-        check=not no_check,
-        how="delta" if delta else "rebuild" if rebuild else "best",
-        flatten=flatten,
-    )
     reporter = reporter_for(as_json=as_json, quiet=quiet)
+    how: How = "delta" if delta else "rebuild" if rebuild else "best"
+
+    def planned() -> Plan:
+        return prepare(source, target, find_interpreter_here, check=not no_check, how=how, flatten=flatten)
+
+    plan = planned()
     for drift in () if no_check else drifted_sources(source.lock, source.directory):
         reporter.warn(f"{drift} since it was locked; 'tykky lock' takes the new state")
     if dry_run:
         show_plan(plan, as_json=as_json)
         return
     site = open_site()
-    access = open_access(site, offline=offline)
+    publisher = LaunchPublisher(site)
     started = time.monotonic()
-    with logged() as log:
-        logging = Commands(log=log)
+    built = unchanged(plan, publisher)
+    if built is None:
+        with sole(target, "build", wait=not no_wait, say=reporter.note), logged() as log:
+            plan = planned()  # another build may have ended meanwhile
+            workshop = open_workshop(site, open_access(site, offline=offline), Commands(log=log), reporter)
+            built = carry_out(plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep)
+    _report(built, time.monotonic() - started, as_json=as_json, quiet=quiet)
 
-        def workshop(scratch: Path) -> Workshop:
-            return Workshop(
-                access=access,
-                commands=logging,
-                reporter=reporter,
-                inside=open_inside(site, scratch),
-                packer=mksquashfs(logging, site.program("mksquashfs")),
-                uv=find_uv(),
-                scratch=scratch,
-            )
 
-        built = carry_out(plan, LaunchPublisher(site), workshop, reporter, scratch_directory=site.scratch, keep=keep)
-    _report(plan, built, time.monotonic() - started, as_json=as_json, quiet=quiet)
+def find_interpreter_here(wanted: str | None) -> Interpreter:
+    """Return the host's interpreter for what a spec or lock says."""
+    return find_interpreter(wanted, Commands())
 
 
 def _read(spec_path: Path) -> Source:
@@ -135,7 +130,7 @@ def logged() -> Iterator[Path]:
     log.unlink(missing_ok=True)
 
 
-def _report(plan: Plan, built: Built, seconds: float, *, as_json: bool, quiet: bool) -> None:
+def _report(built: Built, seconds: float, *, as_json: bool, quiet: bool) -> None:
     size = sum(layer.size for layer in built.record.layers)
     if as_json:
         JsonReporter(sys.stdout).emit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from tykky import runtime
 from tykky.access import Access
 from tykky.digests import Json, document_key
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
-from tykky.layers.workshop import Inside
+from tykky.layers.workshop import Inside, Workshop
 from tykky.lock.model import Package
 from tykky.process import Commands, which
 from tykky.progress import Reporter
@@ -130,6 +130,24 @@ def open_inside(site: Site, scratch: Path) -> Inside:
             return inside.argv(stack, command)
 
     return Adapter()
+
+
+def open_workshop(site: Site, access: Access, commands: Commands, reporter: Reporter) -> Callable[[Path], Workshop]:
+    """Return what makes a build's tools for a scratch directory."""
+    from tykky.layers.squashfs import mksquashfs
+
+    def workshop(scratch: Path) -> Workshop:
+        return Workshop(
+            access=access,
+            commands=commands,
+            reporter=reporter,
+            inside=open_inside(site, scratch),
+            packer=mksquashfs(commands, site.program("mksquashfs")),
+            uv=find_uv(),
+            scratch=scratch,
+        )
+
+    return workshop
 
 
 @dataclass(frozen=True, slots=True)
