@@ -19,7 +19,13 @@ VERBS = {
     "shell": ("shell", "open a shell inside an environment"),
     "info": ("info", "show an environment: layers, sizes, packages, generation"),
     "list": ("list_", "list environments"),
-    "verify": ("verify", "check the images of an environment against their digests"),
+    "tree": ("tree", "show which layer gives which package, and bytes live and dead"),
+    "diff": ("diff", "compare two generations of an environment: packages, files"),
+    "history": ("history", "list the generations of an environment: what changed, when, who, sizes"),
+    "rollback": ("rollback", "make an earlier generation the current one"),
+    "flatten": ("flatten", "make one layer of the layers of an environment"),
+    "verify": ("verify", "check the images of an environment against what was recorded of them"),
+    "gc": ("gc", "remove images and generations that nobody needs any more"),
     "doctor": ("doctor", "say what this host offers, what is missing and how to get it"),
 }
 

@@ -1,4 +1,4 @@
-"""`tykky verify`: check the images of an environment against their digests."""
+"""`tykky verify`: check the images of an environment against what was recorded of them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,35 @@ from tykky.errors import EnvironmentDirectoryError
 
 @click.command()
 @click.argument("directory", type=Place())
+@click.argument("number", type=click.IntRange(min=1), required=False)
+@click.option("--full", is_flag=True, help="Compare sha256 digests too, and walk what each image holds.")
 @common
-def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
-    """Read every image of the environment and compare it with the sha256 of its making.
+def command(directory: Path, number: int | None, full: bool, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Read every image of generation NUMBER, by default the current one, and compare it with the record of its making.
+
+    Fingerprints (xxh3) find what disks and copies break; --full also finds what somebody changed on purpose, and an
+    image that does not hold what its manifest says.
 
     \b
-    Example:
+    Examples:
       tykky verify ./climate
+      tykky verify ./climate --full
     """
     environment = EnvironmentDirectory(directory.absolute())
-    total = sum(layer.size for layer in environment.record().layers)
+    total = sum(layer.size for layer in environment.record(number).layers)
     reporter = reporter_for(as_json=False, quiet=quiet or as_json)
     with reporter.phase("verify images", total=total, unit="bytes") as phase:
-        verdicts = verify(environment, phase.advance)
+        verdicts = verify(environment, phase.advance, number=number, full=full)
     bad = [verdict for verdict in verdicts if verdict.problem is not None]
-    if as_json and not bad:
-        print(json.dumps({"directory": str(directory), "layers": [_as_json(v) for v in verdicts]}))
     if bad:
+        names = " ".join(verdict.image.name for verdict in bad)
         raise EnvironmentDirectoryError(
-            "\n".join(f"{verdict.image} {verdict.problem}" for verdict in bad),
-            hint="remove the image and run 'tykky build': it is made again from the lock",
+            "\n".join(str(verdict.problem) for verdict in bad),
+            hint=f"remove {names} from {bad[0].image.parent} and run 'tykky build', which makes it again from the lock",
         )
-    if not quiet and not as_json:
+    if as_json:
+        print(json.dumps({"directory": str(directory), "full": full, "layers": [_as_json(v) for v in verdicts]}))
+    elif not quiet:
         count = len(verdicts)
         print(f"{directory}: {count} image{'s' if count != 1 else ''} as they were made")
 

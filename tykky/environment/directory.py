@@ -5,6 +5,7 @@ P/.tykky/launcher                  that launcher
 P/.tykky/current -> generations/7  switched by rename
 P/.tykky/generations/7/            environment.json (with the spec's text), launch.sh, tykky.lock
 P/.tykky/layers/<key>.sqfs         images, and their manifests
+P/.tykky/leases/<digest>.json      environments that use images of this one
 P/.tykky/host.sqfs                 mount points for backends that demand an image
 """
 
@@ -87,6 +88,11 @@ class EnvironmentDirectory:
         """The link to the generation that launches use."""
         return self.private / "current"
 
+    @property
+    def leases(self) -> Path:
+        """Where the environments that use images of this one are named."""
+        return self.private / "leases"
+
     def exists(self) -> bool:
         """Return whether this is an environment directory with a published generation."""
         return self.current.is_symlink()
@@ -113,6 +119,27 @@ class EnvironmentDirectory:
                 hint=f"it was made by {record.made_by}; use that or a newer one",
             )
         return record
+
+    def current_number(self) -> int:
+        """Return the number of the current generation. Raises `EnvironmentDirectoryError` if this is no P."""
+        if not self.exists():
+            raise no_environment(self.path)
+        name = self.current.readlink().name
+        return int(name) if name.isdigit() else 0
+
+    def damage(self, record: GenerationRecord) -> dict[str, str]:
+        """Return key -> what is wrong with the images of a generation, as far as a look at their sizes tells."""
+        found = {}
+        for layer in record.layers:
+            image = self.image_path(layer)
+            try:
+                size = image.stat().st_size
+            except OSError:
+                found[layer.key] = f"{image.name} is missing"
+                continue
+            if size != layer.size:
+                found[layer.key] = f"{image.name} has {size} bytes, {layer.size} were written"
+        return found
 
     def numbers(self) -> tuple[int, ...]:
         """Return the numbers of the generations that are there, the oldest first."""

@@ -46,21 +46,13 @@ def roll_back(
 
 def check_whole(directory: EnvironmentDirectory, record: GenerationRecord) -> None:
     """Raise `EnvironmentDirectoryError` if an image of the generation is missing, or has another size."""
-    problems = []
-    for layer in record.layers:
-        image = directory.image_path(layer)
-        try:
-            size = image.stat().st_size
-        except OSError:
-            problems.append(f"{image} is missing")
-            continue
-        if size != layer.size:
-            problems.append(f"{image} has {size} bytes, {layer.size} were written")
-    if not (directory.generations / str(record.number) / "launch.sh").is_file():
-        problems.append(f"{directory.generations / str(record.number) / 'launch.sh'} is missing")
+    folder = directory.generations / str(record.number)
+    problems = [f"image {problem}" for problem in directory.damage(record).values()]
+    if not (folder / "launch.sh").is_file():
+        problems.append("its launch.sh is missing")
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
-        lock = directory.generations / str(record.number) / "tykky.lock"
+        lock = folder / "tykky.lock"
         raise EnvironmentDirectoryError(
             f"generation {record.number} of {directory.path} cannot be used:\n{lines}",
             hint=f"nothing was changed; 'tykky build' with its lock, {lock}, makes the images again",

@@ -39,6 +39,12 @@ def scratch_parent(chosen: Path | None, warn: Callable[[str], None]) -> Path:
     raise BuildError("no directory for temporary files can be written", hint="set TMPDIR to one with some GB free")
 
 
+def scratch_parents(chosen: Path | None, wanted: str | None) -> tuple[Path, ...]:
+    """Return all directories that scratch directories may have been made in; `wanted` is TMPDIR."""
+    places = [chosen, Path(wanted) if wanted else None, *map(Path, _CANDIDATES)]
+    return tuple(dict.fromkeys(place.absolute() for place in places if place is not None))
+
+
 def _usable(path: Path) -> bool:
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 

@@ -1,0 +1,76 @@
+"""Leases: which other environments use images of this one, so that gc leaves those alone.
+
+P/.tykky/leases/<digest of the path>.json, one for each child environment:
+
+    {"environment": "/home/ada/climate", "keys": ["5e…", "a9…"], "created": "2026-11-22T09:30:00+00:00"}
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.errors import EnvironmentDirectoryError
+from tykky.store.images import flush_file
+
+
+class Lease(msgspec.Struct, frozen=True, rename="kebab"):
+    """One child environment: the absolute path of its directory, and the keys of the images that it uses."""
+
+    environment: str
+    keys: tuple[str, ...]
+    created: str  # UTC, ISO 8601
+
+
+def read_leases(directory: EnvironmentDirectory) -> tuple[Lease, ...]:
+    """Return all leases, sorted by environment.
+
+    Raises `EnvironmentDirectoryError` for one that cannot be read: which images it means is not known then.
+    """
+    found = []
+    for path in sorted(directory.leases.glob("[!.]*.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=Lease))
+        except FileNotFoundError:
+            continue  # taken back meanwhile
+        except (msgspec.MsgspecError, OSError) as error:
+            raise EnvironmentDirectoryError(
+                f"{path} is damaged: {error}",
+                hint="it names images that another environment uses; build that one again, or remove the file if it is "
+                "gone",
+            ) from None
+    return tuple(sorted(found, key=lambda lease: lease.environment))
+
+
+def write_lease(directory: EnvironmentDirectory, child: Path, keys: Sequence[str]) -> Path:
+    """Say that the environment `child` uses these images; return the lease's file. An earlier lease of it is replaced.
+
+    All generations of the child count: `keys` are those of every one that is kept. Raises `OSError` where that cannot
+    be written, which is for the caller to explain: a parent need not be ours.
+    """
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    lease = Lease(os.fspath(child.absolute()), tuple(sorted(set(keys))), now)
+    directory.leases.mkdir(exist_ok=True)
+    path = _file(directory, child)
+    staged = path.with_name(f".{path.stem}-{os.getpid()}.new")
+    staged.write_bytes(msgspec.json.encode(lease) + b"\n")
+    flush_file(staged)
+    staged.replace(path)
+    flush_file(directory.leases)
+    return path
+
+
+def end_lease(directory: EnvironmentDirectory, child: Path) -> None:
+    """Take the lease of a child back. Raises `OSError` if it is there and cannot be removed."""
+    _file(directory, child).unlink(missing_ok=True)
+
+
+def _file(directory: EnvironmentDirectory, child: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(child.absolute())).hexdigest()[:32]
+    return directory.leases / f"{digest}.json"
