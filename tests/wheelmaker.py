@@ -56,7 +56,7 @@ def make_wheel(
     ).encode()
     if entry_points:
         members[f"{info}/entry_points.txt"] = _ini(entry_points)
-    record = "".join(f"{path},{_record_digest(content)},{len(content)}\n" for path, content in members.items())
+    record = "".join(f"{_cell(path)},{_record_digest(content)},{len(content)}\n" for path, content in members.items())
     members[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
     number = "" if build is None else f"-{build}"
     path = directory / f"{module}-{version}{number}-{tag}.whl"
@@ -199,6 +199,11 @@ def _metadata(
 def _record_digest(content: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
     return "sha256=" + digest.rstrip(b"=").decode()
+
+
+def _cell(path: str) -> str:
+    """Return a path as RECORD, which is CSV, has it."""
+    return '"{}"'.format(path.replace('"', '""')) if set(path) & set('",\r\n') else path
 
 
 def _ini(groups: Mapping[str, Mapping[str, str]]) -> bytes:
