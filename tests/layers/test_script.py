@@ -312,22 +312,31 @@ def test_with_network(bench: Bench, stack: list[Path]) -> None:
     assert _seen(bench, stack, True)[0] == sorted(os.listdir("/sys/class/net"))
 
 
+@pytest.mark.parametrize(
+    ("pretended", "said"),
+    [
+        ("echo 'unshare: No space left on device' >&2; exit 1", "unshare: No space left on device"),
+        ('while [ "$1" != -- ]; do shift; done; shift; exec "$@"', os.readlink("/proc/self/ns/net")),
+    ],
+    ids=["refused", "without effect"],
+)
 def test_a_host_that_cannot_take_the_network_away_says_so(
-    bench: Bench, stack: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, stack: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretended: str, said: str
 ) -> None:
     fake = tmp_path / "system"
     fake.mkdir()
-    (fake / "unshare").write_text("#!/bin/sh\necho 'unshare: No space left on device' >&2\nexit 1\n")
+    (fake / "unshare").write_text(f"#!/bin/sh\n{pretended}\n")
     (fake / "unshare").chmod(0o755)
     monkeypatch.setattr("tykky.layers.network._SYSTEM_PATH", str(fake))
-    post = bench.script('touch "$TYKKY_BUILD_PREFIX/ran"')
+    ran = tmp_path / "ran"
     with pytest.raises(BuildError) as raised:
-        Bench(bench.folder, without_network()).layer("it", stack, post, overlay=True)
+        Bench(bench.folder, without_network()).layer("it", stack, bench.script(f"touch '{ran}'"), overlay=True)
     assert str(raised.value) == (
         "this site's scripts run without network (build.script-network in site.toml), and this host cannot do that"
     )
-    assert raised.value.hint == "it takes user namespaces: 'tykky doctor' says whether they can be had"
-    assert raised.value.output == "unshare: No space left on device"
+    hint = "it takes user namespaces, or an Apptainer with setuid: 'tykky doctor' says what can be had"
+    assert (raised.value.hint, raised.value.output) == (hint, said)
+    assert not ran.exists()
 
 
 def test_a_site_without_the_backend(bench: Bench, stack: list[Path]) -> None:

@@ -24,7 +24,7 @@ from tykky.layers import bytecode, upper
 from tykky.layers.difference import State, Tree, changed, stale_bytecode, whiteouts
 from tykky.layers.keys import PlannedLayer
 from tykky.layers.lower import extract, shown
-from tykky.layers.network import without_network
+from tykky.layers.network import Alone, without_network
 from tykky.layers.staged import Staged
 from tykky.layers.tree import make_scripts_relocatable, replace_file, scan, true_record
 from tykky.layers.workshop import Workshop
@@ -150,12 +150,12 @@ def run_scripts(
     """
     commands = replace(workshop.commands, environ=_impersonal(workshop.commands))
     variables = _variables(prefix, environ, workshop.scratch)
-    words = [] if workshop.inside.script_network else without_network(enter, commands)
+    alone = Alone() if workshop.inside.script_network else without_network(enter, commands)
     for script in scripts:
         with workshop.reporter.phase(f"run {script.name}"):
-            argv = enter([*words, *_interpreter_of(script), os.fspath(script)])
+            argv = enter([*alone.words, *_interpreter_of(script), os.fspath(script)])
             try:
-                commands.stream(argv, lambda line: None, environ=variables, cwd=script.parent)
+                commands.stream(argv, lambda line: None, environ={**variables, **alone.environ}, cwd=script.parent)
             except CommandFailed as error:
                 raise ScriptFailed(script, error) from None
 
