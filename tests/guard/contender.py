@@ -22,13 +22,12 @@ def quiet(message: str) -> None:
 
 
 def count(directory: str, rounds: str, deadly: str = "0") -> None:
-    """Add one to the file `count`, until it is `rounds`; with the chance `deadly`, die holding the guard.
+    """Add one to the file `count`, until it is `rounds`; at each multiple of `deadly` before, die holding the guard.
 
     Nothing but the guard keeps the others out; who meets another one inside leaves the file `met`.
     """
     place = Path(directory)
     counter, inside = place / "count", place / "inside"
-    chance = random.Random()
     while True:
         with guarded(place / "guard", "count", wait=True, say=quiet, pace=PACE):
             if inside.exists():
@@ -36,12 +35,12 @@ def count(directory: str, rounds: str, deadly: str = "0") -> None:
             inside.touch()
             done = int(counter.read_text())
             if done < int(rounds):
-                time.sleep(chance.random() / 1000)
+                time.sleep(random.random() / 1000)
                 counter.write_text(str(done + 1))
             inside.unlink(missing_ok=True)
             if done + 1 >= int(rounds):
                 return
-            if chance.random() < float(deadly):
+            if int(deadly) and (done + 1) % int(deadly) == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -64,7 +63,7 @@ def crowd(directory: str, processes: str, rounds: str, deadly: str = "0") -> Non
         pass
     met = " met" if (place / "met").exists() else ""
     left = sorted(p.name for p in place.iterdir() if p.name not in ("count", "met"))
-    print(f"{(place / 'count').read_text()}{met} left {left} deaths {deaths if float(deadly) == 0 else deaths > 0}")
+    print(f"{(place / 'count').read_text()}{met} left {left} deaths {deaths}")
 
 
 def hold(path: str) -> None:
