@@ -273,6 +273,19 @@ def test_a_killed_script_is_named(bench: Bench, stack: list[Path]) -> None:
     assert str(raised.value) == "post.sh failed: sh was killed by SIGKILL"
 
 
+@pytest.mark.parametrize("overlay", [True, False])
+def test_what_a_script_leaves_in_the_background_ends_with_it(bench: Bench, stack: list[Path], overlay: bool) -> None:
+    left = bench.folder / "left.sh"
+    left.write_text("sleep 1000\n")
+    post = bench.script(f"sh '{left}' &\n echo made >\"$TYKKY_BUILD_PREFIX/share/made\"\n")
+    assert "share/made" in bench.layer("it", stack, post, overlay=overlay).shown
+    _wait_for(lambda: not _programs(bench.folder))
+    with pytest.raises(ScriptFailed) as raised:
+        bench.layer("again", stack, bench.script(f"sh '{left}' &\nexit 7\n"), overlay=overlay)
+    assert str(raised.value) == "post.sh failed: sh failed with exit status 7"
+    _wait_for(lambda: not _programs(bench.folder))
+
+
 def test_scripts_run_one_after_the_other(bench: Bench, stack: list[Path]) -> None:
     first = bench.script('echo 1 >"$TYKKY_BUILD_PREFIX/share/n"', "first.sh")
     second = bench.script('cd "$TYKKY_BUILD_PREFIX/share" && cat n n >m && rm n', "second.sh")

@@ -37,6 +37,18 @@ _PERSONAL = frozenset(
 # A directory of a lower image cannot be renamed in an overlay; most programs copy it then, some fail.
 _CROSS_DEVICE = re.compile(r"cross-device link|os error 18\b", re.I)
 
+# When a script has ended, what it left in the background ends too: it would hold the mounts, write while the tree is
+# looked at, and keep its output open. Of a script that a signal ended, this shell ends in the same way.
+_TO_THE_END = """\
+trap : HUP INT TERM
+"$@"
+status=$?
+trap '' TERM
+kill -TERM 0
+[ $status -le 128 ] || kill -$((status - 128)) $$
+exit $status
+"""
+
 _Enter: TypeAlias = Callable[[Sequence[str]], list[str]]
 
 
@@ -153,7 +165,9 @@ def run_scripts(
     alone = Alone() if workshop.inside.script_network else without_network(enter, commands)
     for script in scripts:
         with workshop.reporter.phase(f"run {script.name}"):
-            argv = enter([*alone.words, *_interpreter_of(script), os.fspath(script)])
+            argv = enter(
+                ["/bin/sh", "-c", _TO_THE_END, "tykky", *alone.words, *_interpreter_of(script), os.fspath(script)]
+            )
             try:
                 commands.stream(argv, lambda line: None, environ={**variables, **alone.environ}, cwd=script.parent)
             except CommandFailed as error:
