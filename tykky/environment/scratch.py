@@ -40,9 +40,9 @@ def scratch_parent(chosen: Path | None, warn: Callable[[str], None]) -> Path:
 
 
 def scratch_parents(chosen: Path | None, wanted: str | None) -> tuple[Path, ...]:
-    """Return all directories that scratch directories may have been made in; `wanted` is TMPDIR."""
-    places = [chosen, Path(wanted) if wanted else None, *map(Path, _CANDIDATES)]
-    return tuple(dict.fromkeys(place.absolute() for place in places if place is not None))
+    """Return the directories that builds of this user make theirs in; `wanted` is TMPDIR."""
+    places = [Path(wanted)] if wanted else [Path(place) for place in _CANDIDATES]
+    return (*([] if chosen is None else [chosen]), *(place.absolute() for place in places))
 
 
 def _usable(path: Path) -> bool:
