@@ -11,7 +11,10 @@ _PATIENCE = 20.0  # seconds until processes that were told to end must be gone
 
 
 def state(root: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Return every path below `root`, and `root`, with its mode, its time of change and its content."""
+    """Return every path below `root`, and `root`, with its mode, its time of change and its content.
+
+    But not the times of `root` and of P's private directory: names came and went there (the guard's).
+    """
     found = {}
     for path in (root, *sorted(root.rglob("*"))):
         info = path.lstat()
@@ -19,7 +22,7 @@ def state(root: Path) -> dict[str, tuple[int, int, bytes]]:
             content = os.fsencode(path.readlink())
         else:
             content = path.read_bytes() if stat.S_ISREG(info.st_mode) else b""
-        moment = 0 if path == root else info.st_mtime_ns  # a directory's own time tells of names that came and went
+        moment = 0 if path == root or path.name == ".tykky" else info.st_mtime_ns
         found[str(path.relative_to(root))] = (info.st_mode, moment, content)
     return found
 

@@ -37,7 +37,9 @@ def human_bytes(count: float) -> str:
 
 
 def _amount(count: int, unit: Unit) -> str:
-    return human_bytes(count) if unit == "bytes" else f"{count:,} {unit}"
+    if unit == "bytes":
+        return human_bytes(count)
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 class _Phase:

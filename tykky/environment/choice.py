@@ -176,6 +176,8 @@ def _choose(
     if why_not:
         return Choice(content, (), why_not)
     scripts = tuple(layer for layer in content if layer.kind == "script")
+    if not delta.moves.install and not delta.moves.gone:
+        return Choice((*delta.below, *scripts), (), "")
     return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves, delta.cost)
 
 
