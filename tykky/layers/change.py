@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tykky.layers.bytecode import source_of
 from tykky.layers.merged import Merged, PackageName, directories
 from tykky.store.images import PackagePaths
 
@@ -78,6 +79,40 @@ def contested(merged: Merged, found: Moves, claimed: Mapping[str, Iterable[str]]
     return {
         name for kind, paths in claimed.items() for name in _claimants(claims, paths, found.kept) if name[0] == kind
     }
+
+
+def entangled(merged: Merged, found: Moves, staged: Sequence[PackagePaths]) -> str | None:
+    """Return a path at which the change meets what packages' claims alone cannot order; None if there is none.
+
+    That is where one package has a file or link and another one a directory: whatever is on top hides more than its own
+    path. And where a PyPI package's module hides a conda package's but has no bytecode of its own, for the conda
+    package's is seen then.
+    """
+    kept = [merged.packages[name] for name in found.kept]
+    gone = [merged.packages[name] for name in found.gone]
+    return (
+        _file_and_directory(_paths(staged), _paths([*kept, *staged]))
+        or _file_and_directory(_paths(gone), _paths(kept))
+        or _foreign_bytecode([*staged, *gone], [*kept, *staged, *gone])
+    )
+
+
+def _paths(packages: Iterable[PackagePaths]) -> set[str]:
+    return {path for package in packages for path in package.paths}
+
+
+def _file_and_directory(some: set[str], others: set[str]) -> str | None:
+    return min((directories(some) & others) | (directories(others) & some), default=None)
+
+
+def _foreign_bytecode(moved: Iterable[PackagePaths], every: Sequence[PackagePaths]) -> str | None:
+    pypi = _paths(package for package in every if package.kind == "pypi")
+    bare = {path for path in pypi if path.endswith(".py")} - {source_of(path) for path in pypi if path.endswith(".pyc")}
+    if not bare:
+        return None
+    conda = _paths(package for package in every if package.kind == "conda")
+    found = bare & {source_of(path) for path in conda if "/__pycache__/" in path}
+    return min(found & _paths(moved), default=None)
 
 
 def _claimants(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.layers import bytecode, conda, pypi
-from tykky.layers.change import Moves, contested, whiteouts
+from tykky.layers.change import Moves, contested, entangled, whiteouts
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.merged import Merged, PackageName, directories
 from tykky.layers.staged import Ground, Staged, content, settle
@@ -99,7 +99,11 @@ def _staged_trees(making: Making, moves: Moves) -> tuple[list[Staged], Moves]:
         if any(kind == "python" for kind, _ in more):
             raise DeltaImpossible("a package overwrites files of the interpreter")
         if not more:
-            return [settle(making.planned, staged, making.workshop) for staged in trees], moves
+            trees = [settle(making.planned, staged, making.workshop) for staged in trees]
+            where = entangled(merged, moves, [package for staged in trees for package in staged.packages])
+            if where is not None:
+                raise DeltaImpossible(f"packages are entangled at {where}")
+            return trees, moves
         moves = Moves.of(merged, moves.install | more, moves.gone - moves.install)
         attempt += 1
 
