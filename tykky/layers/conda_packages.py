@@ -237,6 +237,11 @@ def _settle(packages: Sequence[Package], target: Path) -> dict[str, tuple[str, .
         claimants = [by_name[name] for name in sorted(found) if path in found[name]]
         owner = owner_of(claimants).name
         if owner in places:
+            if (target / path).is_dir() and not (target / path).is_symlink():
+                raise BuildError(
+                    f"{path!r} is a file or link in {owner} and a directory in another conda package",
+                    hint="these two cannot stand side by side; leave one of them out, or choose another version",
+                )
             (target / places[owner]).replace(target / path)
     shutil.rmtree(target / CLOBBERS, ignore_errors=True)
     (target / "CACHEDIR.TAG").unlink(missing_ok=True)
