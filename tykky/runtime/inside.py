@@ -36,8 +36,9 @@ class Inside:
 
         Without images, `stack.tree` is shown read-write. With images, it is on top of them, and nothing can be
         written. With `stack.changes` the images can be written; only the backend `namespace` does that, by a kernel
-        overlay, and `RuntimeUnavailable` is raised if it is none of the backends. A relative program path is looked up in the working directory, which stays what it is. The exit
-        status is the program's; see `tykky.runtime.model` for the launch's own.
+        overlay, and `RuntimeUnavailable` is raised if it is none of the backends. A relative program path is looked
+        up in the working directory, which stays what it is. The exit status is the program's; see
+        `tykky.runtime.model` for the launch's own.
         """
         if not argv:
             raise ValueError("no program to run")
