@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tykky.layers.keys import PlannedLayer
-from tykky.layers.merged import merge, merged_activation
 from tykky.layers.lower import extract
+from tykky.layers.merged import merge, merged_activation
 from tykky.layers.staged import Staged
 from tykky.layers.workshop import Workshop
 from tykky.store.images import Manifest

@@ -124,7 +124,7 @@ def give_to_owners(
     for path, names in claimants.items():
         if len(names) > 1:
             by_owner[max(names)].append(path)
-    scripts = {}
+    scripts: dict[str, bytes] = {}
     for owner, paths in sorted(by_owner.items()):
         with TemporaryDirectory(dir=root.parent, prefix=".alone-") as private:
             alone = Path(private) / "tree"
