@@ -452,7 +452,6 @@ def test_many_bring_one_image_at_once(tmp_path, own):
     assert names(own) == [f"{KEY}.manifest", f"{KEY}.sqfs"]
 
 
-@pytest.mark.xfail(reason="Store.commit looks and renames without a guard, so two can do both at once", strict=True)
 def test_of_two_builds_with_other_bytes_one_wins_with_image_and_manifest(tmp_path):
     """Equal trees, packed by other versions of mksquashfs: whoever wins, its manifest is beside its image."""
     processes, rounds = 4, 15

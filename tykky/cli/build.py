@@ -25,6 +25,8 @@ from tykky.resolve.local import drifted_sources
 from tykky.runtime.interpreter import Interpreter, find_interpreter
 from tykky.site import cache_directory
 from tykky.spec.read import read_spec
+from tykky.store.images import Store
+from tykky.store.tiers import Tiers, tiers_of
 
 
 @click.command()
@@ -70,8 +72,13 @@ def command(
     reporter = reporter_for(as_json=as_json, quiet=quiet)
     how: How = "delta" if delta else "rebuild" if rebuild else "best"
 
+    site = open_site()
+
+    def tiers(own: Store) -> Tiers:
+        return tiers_of(own, site)
+
     def planned() -> Plan:
-        return prepare(source, target, find_interpreter_here, check=not no_check, how=how, flatten=flatten)
+        return prepare(source, target, find_interpreter_here, check=not no_check, how=how, flatten=flatten, tiers=tiers)
 
     plan = planned()
     for drift in () if no_check else drifted_sources(source.lock, source.directory):
@@ -79,7 +86,6 @@ def command(
     if dry_run:
         show_plan(plan, as_json=as_json)
         return
-    site = open_site()
     publisher = LaunchPublisher(site)
     started = time.monotonic()
     built = unchanged(plan, publisher)
@@ -87,7 +93,9 @@ def command(
         with sole(target, "build", wait=not no_wait, say=reporter.note), logged() as log:
             plan = planned()  # another build may have ended meanwhile
             workshop = open_workshop(site, open_access(site, offline=offline), Commands(log=log), reporter)
-            built = carry_out(plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep)
+            built = carry_out(
+                plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep, tiers=tiers
+            )
     _report(built, time.monotonic() - started, as_json=as_json, quiet=quiet)
 
 

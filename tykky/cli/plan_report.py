@@ -30,6 +30,8 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
 def _state(step: Step) -> str:
     if step.cached:
         return f"there already, {human_bytes(step.size or 0)}"
+    if step.elsewhere is not None:
+        return f"in {step.elsewhere}, {human_bytes(step.size or 0)}"
     if step.download and step.layer.kind not in ("delta", "flat"):
         return f"to build, {human_bytes(step.download)} of packages"
     return "to build"
@@ -90,6 +92,7 @@ def _step_json(step: Step) -> dict[str, object]:
         "key": step.layer.key,
         "reason": step.layer.reason,
         "cached": step.cached,
+        "elsewhere": str(step.elsewhere) if step.elsewhere is not None else None,
         "size": step.size,
         "download": step.download,
         "lasting": step.lasting,

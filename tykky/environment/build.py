@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,8 @@ from tykky.layers.workshop import Workshop
 from tykky.process import full_disk_hint
 from tykky.progress import Reporter
 from tykky.spec.model import Spec
-from tykky.store.images import Manifest
+from tykky.store.images import Manifest, Store
+from tykky.store.tiers import Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,12 @@ def carry_out(
     *,
     scratch_directory: Path | None = None,
     keep: bool = False,
+    tiers: Callable[[Store], Tiers] = Tiers,
 ) -> Built:
     """Build what is missing and publish the next generation of P, unless the current one is the same.
 
-    `workshop` makes the build's tools for a scratch directory. On any failure P is as it was.
+    `workshop` makes the build's tools for a scratch directory; `tiers` gives the stores to bring images from, and to
+    offer new ones to. On any failure P is as it was.
     """
     found = unchanged(plan, publisher)
     if found is not None:
@@ -97,7 +100,9 @@ def carry_out(
     parent = scratch_parent(scratch_directory, reporter.warn) if plan.missing else None
     with disk_errors(plan.prefix, parent), opened(plan.prefix) as directory:
         if parent is not None:
-            plan = _build_missing(plan, directory, _Scratch(parent, keep, workshop, reporter))
+            stores = tiers(directory.store)
+            plan = _brought(plan, stores, reporter)
+            plan = _build_missing(plan, stores, _Scratch(parent, keep, workshop, reporter))
         manifests = [directory.store.manifest(layer.key) for layer in plan.stack]
         merged = merge(manifests)
         record = _record(plan, manifests, merged, identity_of(plan, publisher))
@@ -141,18 +146,29 @@ def disk_errors(prefix: Path, scratch_directory: Path | None) -> Iterator[None]:
         raise BuildError(f"{where}: {said[:1].lower()}{said[1:]}", hint=hint) from None
 
 
-def _build_missing(plan: Plan, directory: EnvironmentDirectory, place: _Scratch) -> Plan:
+def _brought(plan: Plan, stores: Tiers, reporter: Reporter) -> Plan:
+    """Bring what other stores have; return the plan with what is left to build."""
+    steps = []
+    for step in plan.steps:
+        cached = step.cached or (step.elsewhere is not None and stores.bring(step.layer.key, reporter) is not None)
+        steps.append(replace(step, cached=cached))
+    return replace(plan, steps=tuple(steps))
+
+
+def _build_missing(plan: Plan, stores: Tiers, place: _Scratch) -> Plan:
     """Build what is missing; return the plan that was carried out in the end."""
+    if not plan.missing:
+        return plan
     from tykky.environment.making import DeltaImpossible, make_layers
 
     try:
         with place.opened() as workshop:
-            make_layers(plan, directory.store, workshop)
+            make_layers(plan, stores, workshop)
     except DeltaImpossible as impossible:
         place.reporter.note(f"no delta: {impossible}")
         plan = fresh(plan, str(impossible))
         with place.opened() as workshop:
-            make_layers(plan, directory.store, workshop)
+            make_layers(plan, stores, workshop)
     return plan
 
 

@@ -18,7 +18,8 @@ from tykky.layers.conda import runs_post_link
 from tykky.layers.keys import Base, PlannedLayer, counted, delta_layer, flat_layer
 from tykky.layers.merged import Merged, PackageName, merge
 from tykky.spec.model import Spec
-from tykky.store.images import Manifest
+from tykky.store.images import Manifest, Store
+from tykky.store.tiers import Tiers
 
 How = Literal["best", "delta", "rebuild"]
 
@@ -42,20 +43,30 @@ class Current:
 
     record: GenerationRecord | None
     directory: EnvironmentDirectory
+    tiers: Tiers
     trouble: str | None = None
     damaged: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, directory: EnvironmentDirectory) -> Current:
+    def of(cls, directory: EnvironmentDirectory, tiers: Tiers | None = None) -> Current:
         """Return what is there. Reads no manifest yet: a build with nothing to do needs none."""
+        asked = tiers or Tiers(directory.store)
         if not directory.exists():
-            return cls(None, directory)
+            return cls(None, directory, asked)
         try:
             record = directory.record()
         except EnvironmentDirectoryError as error:
-            return cls(None, directory, str(error))
+            return cls(None, directory, asked, str(error))
         damage = _damage(directory, record)
-        return cls(record, directory, next(iter(damage.values()), None), frozenset(damage))
+        return cls(record, directory, asked, next(iter(damage.values()), None), frozenset(damage))
+
+    def where(self, key: str) -> Store | None:
+        """Return the store that has the image of a key: the environment's own, or one that it can be brought from."""
+        own = self.directory.store
+        if own.has(key) and key not in self.damaged:
+            return own
+        found = self.tiers.find(key)
+        return None if found is None or found.directory == own.directory else found
 
     def manifests(self) -> tuple[Manifest, ...]:
         """Return the manifests of the current layers. Raises `EnvironmentDirectoryError`."""
@@ -149,7 +160,6 @@ def choose(
 def _choose(
     spec: Spec, platform: str, base: Base, content: tuple[PlannedLayer, ...], current: Current, how: How
 ) -> Choice:
-    store = current.directory.store
     if current.record is None or current.trouble is not None:
         why = current.trouble or "nothing is there yet"
         _refuse_forced(how, why)
@@ -157,28 +167,31 @@ def _choose(
     keys = tuple(layer.key for layer in content)
     if how != "rebuild" and current.record.content == keys:
         return Choice(_as_planned(current.record, content), (), "")
-    missing = [layer for layer in content if not store.has(layer.key)]
+    missing = [layer for layer in content if current.where(layer.key) is None]
     if how == "rebuild" or (how == "best" and not missing):
         return Choice(content, (), "asked for" if how == "rebuild" else "")
     earlier = _earlier(current, keys) if how == "best" else None
     if earlier is not None:
         return Choice(_as_planned(earlier, content), (), f"as in generation {earlier.number}")
-    try:
-        manifests = current.manifests()
-    except EnvironmentDirectoryError as error:
-        _refuse_forced(how, str(error))
-        return Choice(content, (), str(error))
-    delta = _Deltas(spec, platform, base, content, tuple(missing)).on(manifests, current.record.content)
-    if isinstance(delta, str):
-        _refuse_forced(how, delta)
-        return Choice(content, (), delta)
-    why_not = _not_worth(delta.cost) if how == "best" else ""
-    if why_not:
+    delta = _delta(_Deltas(spec, platform, base, content, tuple(missing)), current)
+    why_not = delta if isinstance(delta, str) else _not_worth(delta.cost) if how == "best" else ""
+    if isinstance(delta, str) or why_not:
+        _refuse_forced(how, why_not)
         return Choice(content, (), why_not)
     scripts = tuple(layer for layer in content if layer.kind == "script")
     if not delta.moves.install and not delta.moves.gone:
         return Choice((*delta.below, *scripts), (), "")
     return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves, delta.cost)
+
+
+def _delta(deltas: _Deltas, current: Current) -> _Delta | str:
+    """Return the delta on what is there, or why there is none."""
+    assert current.record is not None
+    try:
+        manifests = current.manifests()
+    except EnvironmentDirectoryError as error:
+        return str(error)
+    return deltas.on(manifests, current.record.content)
 
 
 def _refuse_forced(how: How, why: str) -> None:

@@ -14,12 +14,13 @@ from tykky.layers.merged import merge, merged_activation
 from tykky.layers.staged import Staged, commit, finish
 from tykky.layers.workshop import Workshop
 from tykky.store.images import Store
+from tykky.store.tiers import Tiers
 
 __all__ = ["DeltaImpossible", "make_layers"]
 
 
-def make_layers(plan: Plan, store: Store, workshop: Workshop) -> None:
-    """Build every missing layer of the plan into the store.
+def make_layers(plan: Plan, stores: Tiers, workshop: Workshop) -> None:
+    """Build every missing layer of the plan into the environment's own store, and offer it to the user's.
 
     Raises `DeltaImpossible` if a package turns out to have something that only fresh layers can do.
     """
@@ -29,7 +30,8 @@ def make_layers(plan: Plan, store: Store, workshop: Workshop) -> None:
     for step in plan.steps:
         if not step.cached:
             workshop.reporter.note(f"building {step.layer.kind} layer: {step.layer.reason}")
-            _make(_Making(plan, store, workshop, tuple(s.layer.key for s in below)), step)
+            _make(_Making(plan, stores.own, workshop, tuple(s.layer.key for s in below)), step)
+            stores.offer(step.layer.key, workshop.reporter)
         if step.layer.kind == "flat":
             below = []
         below.append(step)

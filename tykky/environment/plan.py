@@ -22,6 +22,8 @@ from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock
 from tykky.runtime.interpreter import Interpreter
 from tykky.spec.model import Spec
+from tykky.store.images import Store
+from tykky.store.tiers import Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Source:
 class Step:
     """One layer on the way. `size` is the image's if it is there, in bytes; `download` what the lock knows of it.
 
-    `lasting` is false for a layer that is only read to make a later one.
+    `cached` says that the environment has it, `elsewhere` is the directory of another store that does. `lasting` is
+    false for a layer that is only read to make a later one.
     """
 
     layer: PlannedLayer
@@ -52,6 +55,7 @@ class Step:
     size: int | None
     download: int
     lasting: bool = True
+    elsewhere: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Plan:
 
     @property
     def missing(self) -> tuple[Step, ...]:
-        """The layers that have to be built."""
+        """The layers that have to be built, or brought from another store."""
         return tuple(step for step in self.steps if not step.cached)
 
     @property
@@ -98,12 +102,14 @@ def prepare(
     check: bool = True,
     how: How = "best",
     flatten: bool = False,
+    tiers: Callable[[Store], Tiers] = Tiers,
 ) -> Plan:
     """Return the plan for this host. Nothing is written.
 
-    `how` forces a delta or fresh layers, `flatten` makes one layer of the result. Raises `LockStale` if the lock does
-    not answer the spec (and `check`), `LockError` if it is not for this host, `EnvironmentDirectoryError` if `prefix`
-    cannot be an environment directory, `BuildError` if there is no way to do what is forced.
+    `tiers` gives the other stores to ask. `how` forces a delta or fresh layers, `flatten` makes one layer of the
+    result. Raises `LockStale` if the lock does not answer the spec (and `check`), `LockError` if it is not for this
+    host, `EnvironmentDirectoryError` if `prefix` cannot be an environment directory, `BuildError` if there is no way to
+    do what is forced.
     """
     platform = host_platform()
     _check_platform(source, platform)
@@ -121,14 +127,15 @@ def prepare(
     base = _base(source, platform, directory, find_interpreter)
     scripts = script_digests(source.spec, source.directory)
     content = plan_stack(source.spec, source.lock, platform, base, scripts)
-    current = Current.of(directory)
+    current = Current.of(directory, tiers(directory.store))
     choice = choose(source.spec, platform, base, content, current, how=how, flatten=flatten)
     return _plan(source, base, content, current, choice)
 
 
 def fresh(plan: Plan, why: str) -> Plan:
     """Return the plan that builds the layers of a fresh build instead."""
-    current = Current.of(EnvironmentDirectory(plan.prefix))
+    directory = EnvironmentDirectory(plan.prefix)
+    current = Current.of(directory, Tiers(directory.store))
     return _plan(plan.source, plan.base, plan.content, current, Choice(plan.content, (), why))
 
 
@@ -215,7 +222,14 @@ def _kept_interpreter(directory: EnvironmentDirectory, wanted: str | None, minor
 
 
 def _step(layer: PlannedLayer, current: Current, *, lasting: bool) -> Step:
-    store = current.directory.store
-    cached = store.has(layer.key) and layer.key not in current.damaged
-    size = store.image(layer.key).stat().st_size if cached else None
-    return Step(layer, cached, size, sum(p.size or 0 for p in layer.packages), lasting)
+    store = current.where(layer.key)
+    own = current.directory.store
+    cached = store is not None and store.directory == own.directory
+    return Step(
+        layer=layer,
+        cached=cached,
+        size=store.image(layer.key).stat().st_size if store is not None else None,
+        download=sum(p.size or 0 for p in layer.packages),
+        lasting=lasting,
+        elsewhere=store.directory if store is not None and not cached else None,
+    )

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
+from tykky.guard import guarded
 from tykky.store.ownership import make_private
 
 MANIFEST_FORMAT = 2
@@ -167,18 +168,33 @@ class Store:
             shutil.rmtree(private, ignore_errors=True)
 
     def commit(self, image: Path, manifest: Manifest) -> Path:
-        """Give a staged image its name. A whole one that is there already stays: they are equal."""
+        """Give a staged image its name. A whole one that is there already stays: they are equal.
+
+        Two processes may commit one key at once, with images that differ because their tools do: under a guard, so
+        that no manifest ever stands beside another one's image.
+        """
         target = self.image(manifest.key)
         staged = image.with_suffix(".manifest")
         staged.write_bytes(dump_manifest(manifest))
         for path in (staged, image):
             path.chmod(0o644)
             flush_file(path)
-        if not self._is_whole(manifest.key):
-            staged.replace(self._manifest_path(manifest.key))
-            image.replace(target)
-            flush_file(self.directory)
+        with self._committing(manifest.key):
+            if not self._is_whole(manifest.key):
+                target.unlink(missing_ok=True)  # never a new manifest beside an old image
+                staged.replace(self._manifest_path(manifest.key))
+                image.replace(target)
+                flush_file(self.directory)
         return target
+
+    @contextlib.contextmanager
+    def _committing(self, key: str) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            # Without hard links there are no guards; then only one user's builds come here, one after another.
+            with contextlib.suppress(OSError):
+                path = self.directory / f".{key}.guard"
+                stack.enter_context(guarded(path, f"commit of {key[:12]}", wait=True, say=lambda text: None))
+            yield
 
     def _is_whole(self, key: str) -> bool:
         """Return whether image and manifest are here and fit each other, as far as the image's size tells."""
