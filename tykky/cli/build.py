@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import rich_click as click
@@ -25,6 +26,7 @@ from tykky.resolve.local import drifted_sources
 from tykky.runtime.interpreter import Interpreter, find_interpreter
 from tykky.site import cache_directory
 from tykky.spec.read import read_spec
+from tykky.spec.record_exec import OneOff, plan_record, record, take_back
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers, tiers_of
 
@@ -35,6 +37,7 @@ from tykky.store.tiers import Tiers, tiers_of
 @click.option("--delta", is_flag=True, help="Append a layer, whatever it costs.")
 @click.option("--rebuild", is_flag=True, help="Build the layers of a fresh build instead of appending one.")
 @click.option("--flatten", is_flag=True, help="Make one layer of the result.")
+@click.option("--exec", "commands", multiple=True, metavar="COMMAND", help="Run a command inside, and record it.")
 @click.option("--offline", is_flag=True, help="Use only what is cached.")
 @click.option("--no-check", is_flag=True, help="Build the lock even if it does not answer the spec any more.")
 @click.option("--no-wait", is_flag=True, help="Fail if another build of this environment directory is running.")
@@ -47,6 +50,7 @@ def command(
     delta: bool,
     rebuild: bool,
     flatten: bool,
+    commands: tuple[str, ...],
     offline: bool,
     no_check: bool,
     no_wait: bool,
@@ -64,39 +68,88 @@ def command(
       tykky build --prefix /proj/env    somewhere else
       tykky build --dry-run             which layers and packages, why, cached or not, sizes
       tykky build --rebuild             no layer on top: what a fresh build would have
+      tykky build --exec 'pip install --no-build-isolation flash-attn'
+                                        a script, recorded in [build] post-install
     """
     if delta and rebuild:
         raise click.UsageError("--delta and --rebuild exclude one another")
-    source = _read(spec_path)
-    target = _absolute(prefix or Path(source.spec.environment.name))
-    reporter = reporter_for(as_json=as_json, quiet=quiet)
+    if commands and dry_run:
+        raise click.UsageError("what a command does is not known before it runs: leave --exec or --dry-run out")
     how: How = "delta" if delta else "rebuild" if rebuild else "best"
+    wish = Wish(how, flatten, dry_run, not no_check, offline, not no_wait, keep)
+    with recorded(spec_path, commands):
+        source = _read(spec_path)
+        target = _absolute(prefix or Path(source.spec.environment.name))
+        _build(source, target, wish, Output(as_json, quiet))
 
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How to build."""
+
+    how: How
+    flatten: bool
+    dry_run: bool
+    check: bool
+    offline: bool
+    wait: bool
+    keep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How to say what was done."""
+
+    as_json: bool
+    quiet: bool
+
+
+@contextlib.contextmanager
+def recorded(spec_path: Path, commands: Sequence[str]) -> Iterator[None]:
+    """Have commands recorded in the spec as scripts during the block, and for good if it ends well."""
+    done: list[OneOff] = []
+    try:
+        for command in commands:
+            one_off = plan_record(spec_path, command)
+            record(spec_path, one_off)
+            done.append(one_off)
+        yield
+    except BaseException:
+        for one_off in reversed(done):
+            if one_off.changes:
+                take_back(spec_path, one_off)
+        raise
+
+
+def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
+    reporter = reporter_for(as_json=output.as_json, quiet=output.quiet)
     site = open_site()
 
     def tiers(own: Store) -> Tiers:
         return tiers_of(own, site)
 
     def planned() -> Plan:
-        return prepare(source, target, find_interpreter_here, check=not no_check, how=how, flatten=flatten, tiers=tiers)
+        return prepare(
+            source, target, find_interpreter_here, check=wish.check, how=wish.how, flatten=wish.flatten, tiers=tiers
+        )
 
     plan = planned()
-    for drift in () if no_check else drifted_sources(source.lock, source.directory):
+    for drift in drifted_sources(source.lock, source.directory) if wish.check else ():
         reporter.warn(f"{drift} since it was locked; 'tykky lock' takes the new state")
-    if dry_run:
-        show_plan(plan, as_json=as_json)
+    if wish.dry_run:
+        show_plan(plan, as_json=output.as_json)
         return
     publisher = LaunchPublisher(site)
     started = time.monotonic()
     built = unchanged(plan, publisher)
     if built is None:
-        with sole(target, "build", wait=not no_wait, say=reporter.note), logged() as log:
+        with sole(target, "build", wait=wish.wait, say=reporter.note), logged() as log:
             plan = planned()  # another build may have ended meanwhile
-            workshop = open_workshop(site, open_access(site, offline=offline), Commands(log=log), reporter)
+            workshop = open_workshop(site, open_access(site, offline=wish.offline), Commands(log=log), reporter)
             built = carry_out(
-                plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep, tiers=tiers
+                plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=wish.keep, tiers=tiers
             )
-    _report(built, time.monotonic() - started, as_json=as_json, quiet=quiet)
+    _report(built, time.monotonic() - started, output)
 
 
 def find_interpreter_here(wanted: str | None) -> Interpreter:
@@ -138,9 +191,9 @@ def logged() -> Iterator[Path]:
     log.unlink(missing_ok=True)
 
 
-def _report(built: Built, seconds: float, *, as_json: bool, quiet: bool) -> None:
+def _report(built: Built, seconds: float, output: Output) -> None:
     size = sum(layer.size for layer in built.record.layers)
-    if as_json:
+    if output.as_json:
         JsonReporter(sys.stdout).emit(
             "result",
             directory=str(built.path),
@@ -151,7 +204,7 @@ def _report(built: Built, seconds: float, *, as_json: bool, quiet: bool) -> None
             layers=[layer.key for layer in built.record.layers],
         )
         return
-    if quiet:
+    if output.quiet:
         return
     if not built.changed:
         print(f"{built.path} is up to date (generation {built.record.number})")
