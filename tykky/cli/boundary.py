@@ -19,16 +19,16 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-import rich_click as click
 from click.exceptions import Abort, Exit
 
 from tykky import __version__
+from tykky.cli.clicks import Command, Group, click, rich_config
 from tykky.cli.main import VERBS
 from tykky.errors import TykkyError
 from tykky.process import full_disk_hint
 
 
-class _Verbs(click.RichGroup):
+class _Verbs(Group):
     """Knows all verbs by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -38,7 +38,7 @@ class _Verbs(click.RichGroup):
         if cmd_name not in VERBS:
             return None
         if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing(ctx.obj):
-            return click.RichCommand(name=cmd_name, help=VERBS[cmd_name][1])
+            return Command(name=cmd_name, help=VERBS[cmd_name][1])
         module = importlib.import_module(f"tykky.cli.{VERBS[cmd_name][0]}")
         command: click.Command = module.command
         return command
@@ -59,7 +59,7 @@ def _only_listing(words: list[str]) -> bool:
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.rich_config(help_config={"text_paragraph_linebreaks": "\n\n"})
+@rich_config(help_config={"text_paragraph_linebreaks": "\n\n"})
 @click.version_option(__version__, prog_name="tykky", message="%(prog)s %(version)s")
 def _tykky() -> None:
     """Locked Python environments in a few squashfs images.

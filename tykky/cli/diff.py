@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import rich_click as click
-
 from tykky.cli.changes import as_json as changes_as_json
 from tykky.cli.changes import change_lines
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.environment.comparison import compare_packages
 from tykky.environment.directory import EnvironmentDirectory

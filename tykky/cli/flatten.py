@@ -6,9 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-import rich_click as click
-
 from tykky.cli.build import logged
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.ports import LaunchPublisher, open_access, open_site, open_workshop
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for

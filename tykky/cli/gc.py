@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.ports import open_site
 from tykky.cli.reporters import human_bytes, reporter_for

@@ -6,10 +6,9 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-import rich_click as click
-
 from tykky.cli.changes import as_json as changes_as_json
 from tykky.cli.changes import change_lines, counts
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.reporters import human_bytes
 from tykky.environment.directory import EnvironmentDirectory

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.rollback import roll_back
