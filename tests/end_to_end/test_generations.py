@@ -17,8 +17,8 @@ from tests.end_to_end.conftest import MINOR, Desk, record, run
 from tests.end_to_end.traces import state
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.leases import end_lease, write_lease
+from tykky.guard.ownership import make_private
 from tykky.store.images import MANIFEST_FORMAT
-from tykky.store.ownership import make_private
 
 VERSION = "import alpha; print(alpha.VERSION)"
 
@@ -470,7 +470,7 @@ def test_gc_removes_what_killed_builds_left(desk: Desk, grown: Path, own_scratch
         ".env.tykky-": desk.directory,
         "tykky-": scratch,
     }
-    code = "import sys; from pathlib import Path; from tykky.store.ownership import make_private as make\n"
+    code = "import sys; from pathlib import Path; from tykky.guard.ownership import make_private as make\n"
     code += "for place, start in zip(sys.argv[1::2], sys.argv[2::2]):\n"
     code += "    (make(Path(place), start.rstrip('x')) / 'half').write_text('x' * 100)\n"
     words = [str(word) for start, place in places.items() for word in (place, start)]

@@ -19,8 +19,8 @@ from tykky.environment.leases import Lease
 from tykky.environment.publish import cannot_write
 from tykky.environment.scratch import KEPT, remove_tree
 from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.ownership import is_left_behind, make_private
 from tykky.store.images import flush_file
-from tykky.store.ownership import is_left_behind, make_private
 
 _NAMED = re.compile(r"([0-9a-f]{64})\.(?:sqfs|manifest)")
 

@@ -20,8 +20,8 @@ import msgspec
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, is_of_ancestor
 from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.ownership import make_private
 from tykky.store.images import flush_file
-from tykky.store.ownership import make_private
 
 _LARGEST_LAUNCHER = 1 << 16  # bytes
 LONG_NAME = 170  # bytes; file systems take 255, and the private name has up to 80 more in it

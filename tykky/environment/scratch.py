@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tykky.errors import BuildError
-from tykky.store.ownership import make_private
+from tykky.guard.ownership import make_private
 
 _PATIENCE = 10.0  # seconds
 _MOMENT = 0.2  # seconds

@@ -22,7 +22,7 @@ from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard import guarded
-from tykky.store.ownership import make_private
+from tykky.guard.ownership import make_private
 
 MANIFEST_FORMAT = 2
 

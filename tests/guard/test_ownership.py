@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tykky.guard import ownership
 from tykky.guard.holder import Process, this_process
-from tykky.store import ownership
-from tykky.store.ownership import is_left_behind, make_private
+from tykky.guard.ownership import is_left_behind, make_private
 
 MAKE = """
 import sys
 from pathlib import Path
-from tykky.store.ownership import make_private
+from tykky.guard.ownership import make_private
 print(make_private(Path(sys.argv[1]), '.stage-').name)
 """
 
