@@ -226,6 +226,54 @@ def test_flatten(desk: Desk, grown: Path) -> None:
     assert document["dead"] == 0
 
 
+def test_flatten_leaves_what_scripts_did_on_top(desk: Desk, wheelhouse: Path) -> None:
+    script = desk.directory / "post.sh"
+    script.write_text('#!/bin/sh\nset -eu\necho made >"$TYKKY_BUILD_PREFIX/made"\nrm "$TYKKY_BUILD_PREFIX/bin/alpha"\n')
+    script.chmod(0o755)
+    more = '\n[build]\npost-install = ["post.sh"]\n'
+    for dependencies in (("alpha==1.0",), ("alpha==1.0", "beta")):
+        desk.write(spec(wheelhouse, *dependencies) + more).tykky("lock")
+        desk.tykky("build", "--prefix", "env", *(() if len(dependencies) == 1 else ("--delta",)))
+    env = desk.directory / "env"
+    assert [x["kind"] for x in record(env)["layers"]] == ["pypi", "delta", "script"]  # type: ignore[attr-defined]
+    top = images(env)[-1]
+    script.unlink()
+    desk.tykky("flatten", "env")
+    assert [x["kind"] for x in record(env)["layers"]] == ["flat", "script"]  # type: ignore[attr-defined]
+    assert images(env)[-1] == top, "it was not run again"
+    assert desk.tykky("diff", "env", "--files").out == "generations 2 and 3 have the same files\n"
+    code = "import sys, shared_ns.beta_part; print(open(sys.prefix + '/made').read(), end='')"
+    assert run([env / "bin" / "python", "-c", code]) == "made\n"
+    assert not (env / "bin" / "alpha").exists()
+    assert desk.tykky("flatten", "env").out == "env is flat already (generation 3)\n"
+    assert desk.tykky("verify", "env", "--full", "-q").status == 0
+
+
+def test_flatten_of_a_damaged_environment(desk: Desk, grown: Path) -> None:
+    lost = image(grown, images(grown)[1])
+    lost.unlink()
+    before = contents(grown)
+    failed = desk.tykky("flatten", "env", status=11).err
+    assert failed == (
+        f"error: {grown} cannot be flattened: {lost.name} is missing\n\n"
+        "hint: run 'tykky build' with the spec and lock it was made from; it makes the image again\n"
+    )
+    assert contents(grown) == before
+
+
+def test_flatten_on_a_full_disk(desk: Desk, grown: Path, own_scratch: Path) -> None:
+    """Where images are unpacked there is no room: P is as it was, and nothing is left."""
+    before = contents(grown)
+    mount = 'mount -t tmpfs -o nr_inodes=20 tykky "$1" && cd "$2" && shift 2 && exec "$@"'
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh", own_scratch, desk.directory]
+    tykky = [sys.executable, "-m", "tykky", "flatten", "env"]
+    done = subprocess.run([*map(str, argv), *tykky], capture_output=True, text=True, check=False)
+    assert done.returncode == 9, done.stderr
+    assert "a disk is full: free some space, or set TMPDIR" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert contents(grown) == before
+
+
 def test_a_build_finds_a_flattened_environment_up_to_date(desk: Desk, grown: Path) -> None:
     desk.tykky("flatten", "env")
     assert desk.tykky("build", "--prefix", "env").out == f"{grown} is up to date (generation 4)\n"
@@ -339,7 +387,11 @@ def test_rollback_is_quick_because_it_imports_little(desk: Desk, grown: Path) ->
 
 def hold(env: Path) -> subprocess.Popen[str]:
     """Start a program of the environment that runs until its input ends, and wait until it does."""
-    argv = [env / "bin" / "python", "-c", "print('ready', flush=True); input(); import alpha; print(alpha.VERSION)"]
+    argv = [
+        str(env / "bin" / "python"),
+        "-c",
+        "print('ready', flush=True); input(); import alpha; print(alpha.VERSION)",
+    ]
     running = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert running.stdout is not None
     assert running.stdout.readline() == "ready\n"
