@@ -7,6 +7,7 @@ beside it. `slim_python` is an interpreter of a few files: a venv of the Python 
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -133,7 +134,7 @@ def _pythons() -> dict[str, CondaPackage]:
                                              "bin/hidden": script("#!/bin/sh\necho conda\n"),
                                              "share/tree/x/y": "conda\n", "share/tree/x/z/z": "conda\n",
                                              "share/lnk": Link("lnk-target"), "share/lnk-target/f": "f\n"}),
-        "hidden=2": _package("hidden", "2", {f"{SITE}/hidden.py": "WHO = 'conda 2'\n", f"{SITE}/hidden2/__init__.py": "",
+        "hidden=2": _package("hidden", "2", {f"{SITE}/hidden.py": "WHO = 'c2'\n", f"{SITE}/hidden2/__init__.py": "",
                                              "share/tree/x": "a file\n", "share/lnk/f": "f\n"}),
         "hidden=3": _package("hidden", "3", {f"{SITE}/hidden.py": "print 'python 2'\n", "share/tree": "a file\n"}),
         "spaces=1": _package("spaces", "1", {f"{SITE}/pep420/of_conda.py": "x = 1\n",
@@ -150,7 +151,7 @@ def _pythons() -> dict[str, CondaPackage]:
         "same=1": _package("same", "1", {"share/same": "same\n", f"{SITE}/same.py": "x = 1\n"}),
         "same=1b": _package("same", "1", {"share/same": "same\n", f"{SITE}/same.py": "x = 1\n"}, build="1"),
         "same=2": _package("same", "2", {"share/same": "same\n", f"{SITE}/same.py": "x = 1\n"}),
-        "junk=1": _package("junk", "1", {"share/junk/a.junk": "x\n", "share/junk/b/c.junk": "x\n", "share/kept": "x\n"}),
+        "junk=1": _package("junk", "1", {"share/junk/a.junk": "x\n", "share/junk/b/c.junk": "x\n", "share/kept": ""}),
         "junk=2": _package("junk", "2", {"share/junk/a.junk": "x\n", "share/junk/b/c.txt": "x\n"}),
     }  # fmt: skip
 
@@ -160,15 +161,22 @@ def _activations() -> dict[str, CondaPackage]:
     first, variables = "etc/conda/activate.d/a.sh", "etc/conda/env_vars.d/a.json"
     return {
         "active=1": _package("active", "1", {first: 'export ONE="$CONDA_PREFIX/1" PATH="$CONDA_PREFIX/opt:$PATH"\n'}),
-        "active=2": _package("active", "2", {first: "export TWO=2\n", variables: '{"NASTY": "a b\\nc", "TWO": "json"}'}),
+        "active=2": _package("active", "2", {first: "export TWO=2\n", variables: '{"NASTY": "a b\\nc", "TWO": "j"}'}),
         "active=3": _package("active", "3", {"share/nothing": "x\n"}),
         "watcher=1": _package("watcher", "1", {"etc/conda/activate.d/b.sh": 'export SEEN="one=$ONE two=$TWO"\n'}),
         "watcher=2": _package("watcher", "2", {
-            "etc/conda/activate.d/b.sh": 'export SEEN="$(ls "$CONDA_PREFIX/share" | wc -l)"\n'}),
+            "etc/conda/activate.d/b.sh": 'export SEEN="$(ls "$CONDA_PREFIX/conda-meta" | wc -l)"\n'}),
     }  # fmt: skip
 
 
 NASTY: Mapping[str, CondaPackage] = {**_clobbers(), **_shapes(), **_pythons(), **_activations()}
+
+# Not nasty but large: 3 MiB that no compressor makes smaller.
+BULK: Mapping[str, CondaPackage] = {
+    "bulk=1": _package(
+        "bulk", "1", {"share/bulk": File(random.Random(1).randbytes(3 << 20)), "bin/bulk": script("#!\n")}
+    )
+}
 
 
 def put(package: CondaPackage, channel: Path) -> Package:

@@ -20,7 +20,7 @@ def main(root: str) -> None:
             place = Path(folder, name)
             info = place.lstat()
             if stat.S_ISLNK(info.st_mode):
-                what = f"-> {os.readlink(place)}"  # noqa: PTH115 - as it is written
+                what = f"-> {os.readlink(place)}"
             elif stat.S_ISREG(info.st_mode):
                 content = place.read_bytes()
                 what = f"{stat.filemode(info.st_mode)} {hashlib.md5(content).hexdigest()[:8]} {content[:40]!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ def _data(name: str, version: str, files: Mapping[str, str]) -> dict[str, str]:
     return {f"{name}-{version}.data/{path}": content for path, content in files.items()}
 
 
-def _wheel(name: str, version: str, files: Mapping[str, str], *programs: str, executables: Iterable[str] = ()) -> Any:
-    points = {"console_scripts": {program: f"{name}:main" for program in programs}} if programs else {}
+def _wheel(
+    name: str, version: str, files: Mapping[str, str | bytes], *programs: str, executables: Iterable[str] = ()
+) -> Any:
+    points = {"console_scripts": dict.fromkeys(programs, f"{name}:main")} if programs else {}
 
     def make(house: Path) -> Package:
         wheel = make_wheel(house, name, version, files=files, entry_points=points, executables=executables)
@@ -83,13 +86,15 @@ WHEELS: Mapping[str, Callable[[Path], Package]] = {
     # over conda's packages `hidden` and `switch`
     "hider=1": _wheel("hider", "1.0", {"hidden.py": "WHO = 'pypi'\n", **_data("hider", "1.0", {
         "data/share/tree": "a file over a directory\n", "data/share/lnk/g": "a directory over a link\n"})}, "hidden"),
-    "hider=2": _wheel("hider", "2.0", {"hidden2.py": "x = 2\n", "hidden.py": "print 'python 2'\n", **_data("hider", "2.0", {
+    "hider=2": _wheel("hider", "2.0", {
+        "hidden2.py": "x = 2\n", "hidden.py": "print 'python 2'\n", **_data("hider", "2.0", {
         "data/share/tree/x": "a file over a directory\n", "data/share/lnk": "a file over a link\n"})}),
     "hider=3": _wheel("hider", "3.0", {"hidden2/__init__.py": "", **_data("hider", "3.0", {
         "data/share/tree/x/y": "pypi\n", "data/share/tree/x/z": "a file\n", "data/share/tree/more": "\n"})}),
     "switch=p1": _wheel("switch", "1.0", {"switch/__init__.py": "", "switch/a.py": "x = 1\n"}, "sw"),
     "switch=p2": _wheel("switch", "2.0", {"switch/__init__.py": "", "switch/c.py": "x = 1\n"}),
-    "over-clobber=1": _wheel("over_clobber", "1.0", {"clob/__init__.py": "WHO = 'pypi'\n", **_data("over_clobber", "1.0", {
+    "over-clobber=1": _wheel("over_clobber", "1.0", {
+        "clob/__init__.py": "WHO = 'pypi'\n", **_data("over_clobber", "1.0", {
         "data/share/clobber.txt": "pypi\n"})}, "clob"),
     "over-python=1": _wheel("over_python", "1.0", {"README.txt": "over python's own\n"}),
     # what stands elsewhere than in site-packages
@@ -109,7 +114,7 @@ WHEELS: Mapping[str, Callable[[Path], Package]] = {
     "bit=2": _wheel("bit", "2.0", {"bit/run": "#!/bin/sh\n"}),
     "pyc=1": _wheel("pyc", "1.0", {"pyc.py": "x = 1\n", f"__pycache__/pyc.{TAG}.pyc": "none\n",
                                    f"__pycache__/left.{TAG}.pyc": "none\n", "bad.py": "print 'python 2'\n"}),
-    "pyc=2": _wheel("pyc", "2.0", {"pyc/__init__.py": "x = 1\n", "pyc/__pycache__/note": "none\n", "bad.py": "x = 1\n"}),
+    "pyc=2": _wheel("pyc", "2.0", {"pyc/__init__.py": "x = 1\n", "pyc/__pycache__/note": "none\n", "bad.py": "x\n"}),
     # spellings
     "Spelt.Name=1": _wheel("Spelt.Name", "1.0+local.1", {"spelt.py": "x = 1\n"}),
     "Spelt.Name=2": _wheel("spelt_name", "1.0.post1", {"spelt.py": "x = 1\n"}),
@@ -119,3 +124,6 @@ WHEELS: Mapping[str, Callable[[Path], Package]] = {
     "local=1": _directory("1.0"),
     "local=2": _directory("2.0"),
 }  # fmt: skip
+BULK_WHEELS: Mapping[str, Callable[[Path], Package]] = {
+    "bulk=1": _wheel("bulk", "1.0", {"bulk.py": "x = 1\n", "bulk.bin": random.Random(2).randbytes(3 << 20)}),
+}

@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from tests.channel.nasty import MINOR, NASTY, put, slim_python
-from tests.history.wheels import WHEELS
+from tests.channel.nasty import BULK, MINOR, NASTY, put, slim_python
+from tests.history.wheels import BULK_WHEELS, WHEELS
 from tykky.access import Access
 from tykky.cli.ports import LaunchPublisher, find_uv, open_inside
 from tykky.environment.build import Built, carry_out
@@ -88,7 +88,10 @@ class World:
         """Return the locked package; its archive is made the first time."""
         known = self._locked.get((kind, name))
         if known is None:
-            made = put(NASTY[name], self.root / "channel") if kind == "conda" else WHEELS[name](self.root)
+            if kind == "conda":
+                made = put({**NASTY, **BULK}[name], self.root / "channel")
+            else:
+                made = {**WHEELS, **BULK_WHEELS}[name](self.root)
             known = self._locked[kind, name] = made
         return known
 
