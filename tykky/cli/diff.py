@@ -10,11 +10,13 @@ from tykky.cli.changes import as_json as changes_as_json
 from tykky.cli.changes import change_lines
 from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
+from tykky.cli.reporters import reporter_for
 from tykky.environment.comparison import compare_packages
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.file_comparison import Contents, FileChanges, Shown, compare_files, read_contents
 from tykky.errors import EnvironmentDirectoryError
 from tykky.process import Commands
+from tykky.progress import Reporter
 from tykky.store.images import Manifest
 
 
@@ -44,7 +46,8 @@ def command(
     before = _before(environment, after) if old is None else old
     a, b = (Shown.of(environment.manifests(environment.record(number))) for number in (before, after))
     packages = compare_packages(a.merged.packages, b.merged.packages)
-    changes = compare_files(a, b, _reader(environment, before, after)) if files else None
+    reporter = reporter_for(as_json=False, quiet=quiet or as_json)
+    changes = compare_files(a, b, _reader(environment, reporter, before, after)) if files else None
     if as_json:
         document: dict[str, object] = {"from": before, "to": after, "packages": changes_as_json(packages)}
         if changes is not None:
@@ -68,12 +71,22 @@ def _before(environment: EnvironmentDirectory, number: int) -> int:
     return earlier[-1]
 
 
-def _reader(environment: EnvironmentDirectory, *numbers: int) -> Callable[[Manifest, list[str]], Contents]:
+def _reader(
+    environment: EnvironmentDirectory, reporter: Reporter, *numbers: int
+) -> Callable[[Manifest, list[str]], Contents]:
     """Return what reads paths from the images of these generations."""
     records = [environment.record(number) for number in numbers]
     images = {layer.key: environment.image_path(layer) for record in records for layer in record.layers}
     commands = Commands()
-    return lambda manifest, paths: read_contents(images[manifest.key], manifest.prefix, paths, commands)
+
+    def read(manifest: Manifest, paths: list[str]) -> Contents:
+        title = f"read files of {manifest.kind} layer {manifest.key[:12]}"
+        with reporter.phase(title, total=len(paths), unit="files") as phase:
+            found = read_contents(images[manifest.key], manifest.prefix, paths, commands)
+            phase.advance(len(paths))
+        return found
+
+    return read
 
 
 def _file_lines(changes: FileChanges) -> list[str]:

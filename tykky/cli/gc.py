@@ -18,6 +18,7 @@ from tykky.environment.collect import Asked, Collection, carry_out, plan_collect
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.in_use import usage
 from tykky.environment.leases import read_leases
+from tykky.environment.leftovers import clear
 from tykky.environment.scratch import scratch_parents
 from tykky.environment.sole import sole
 
@@ -76,10 +77,15 @@ def command(
     reporter = reporter_for(as_json=False, quiet=quiet or as_json)
     with contextlib.ExitStack() as stack:
         if not dry_run:
-            stack.enter_context(sole(environment.path, "gc", wait=not no_wait, say=reporter.note))
+            # What is cleared away counts here, so it is planned too.
+            waiting = sole(environment.path, "gc", wait=not no_wait, say=reporter.note, clearing=False)
+            stack.enter_context(waiting)
         found = planned()
+        if found.removals and not dry_run:
+            with reporter.phase("remove", total=found.size, unit="bytes") as phase:
+                carry_out(environment, found, phase.advance)
         if not dry_run:
-            carry_out(environment, found, lambda size: None)
+            clear(environment)
     if as_json:
         print(json.dumps(_as_json(found, dry_run=dry_run), indent=2))  # ASCII: a path need not be text
     elif not quiet:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 
 from tykky.cli.changes import as_json as changes_as_json
-from tykky.cli.changes import change_lines, counts
+from tykky.cli.changes import change_lines, counts, moment
 from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.reporters import human_bytes
@@ -49,7 +48,7 @@ def _line(entry: Entry) -> str:
     size = human_bytes(sum(layer.size for layer in record.layers))
     changed = "packages unknown" if entry.changes is None else counts(entry.changes)
     cost = f"{counted(len(record.layers), 'layer')}, {size} ({human_bytes(entry.new_bytes)} new)"
-    parts = [_moment(record.created), record.user, changed, cost, record.why]
+    parts = [moment(record.created), record.user, changed, cost, record.why]
     line = "  ".join(part for part in parts if part)
     return f"{line}  damaged: {entry.problem}" if entry.problem else line
 
@@ -58,14 +57,6 @@ def _details(entry: Entry) -> list[str]:
     layers = entry.record.layers if entry.record is not None else ()
     lines = list(change_lines(entry.changes)) if entry.changes is not None else []
     return [*lines, *(f"  {x.kind:<6} {x.key[:12]}  {human_bytes(x.size)}" for x in layers)]
-
-
-def _moment(created: str) -> str:
-    """Return the record's time in this host's zone, to the minute."""
-    try:
-        return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return created
 
 
 def _as_json(entry: Entry) -> dict[str, object]:

@@ -27,6 +27,7 @@ def command(directory: Path, number: int | None, no_wait: bool, as_json: bool, v
       tykky rollback ./climate
       tykky rollback ./climate 3
     """
+    from tykky.cli.changes import moment
     from tykky.cli.reporters import reporter_for
     from tykky.environment.sole import sole
 
@@ -48,6 +49,6 @@ def command(directory: Path, number: int | None, no_wait: bool, as_json: bool, v
     elif not done.changed and not quiet:
         print(f"{directory} runs generation {done.record.number} already")
     elif not quiet:
-        print(f"{directory} runs generation {done.record.number} again, made {done.record.created}")
+        print(f"{directory} runs generation {done.record.number} again, made {moment(done.record.created)}")
         if verbose:
             print(f"it ran generation {done.before} before; its images stay where they are")
