@@ -17,6 +17,8 @@ from tykky.cli.ports import LaunchPublisher, open_access, open_site, open_worksh
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
 from tykky.environment.build import Built, carry_out, unchanged
 from tykky.environment.choice import How
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.leftovers import is_unfinished
 from tykky.environment.plan import Plan, Source, prepare
 from tykky.environment.sole import sole
 from tykky.errors import TykkyError
@@ -133,6 +135,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
             source, target, find_interpreter_here, check=wish.check, how=wish.how, flatten=wish.flatten, tiers=tiers
         )
 
+    seen = EnvironmentDirectory(target).moment()
     plan = planned()
     for drift in drifted_sources(source.lock, source.directory) if wish.check else ():
         reporter.warn(f"{drift} since it was locked; 'tykky lock' takes the new state")
@@ -142,9 +145,10 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
     publisher = LaunchPublisher(site)
     started = time.monotonic()
     built = unchanged(plan, publisher)
-    if built is None:
+    if built is None or is_unfinished(EnvironmentDirectory(target)):
         with sole(target, "build", wait=wish.wait, say=reporter.note), logged() as log:
-            plan = planned()  # another build may have ended meanwhile
+            if EnvironmentDirectory(target).moment() != seen:
+                plan = planned()  # another build, or a gc, has ended meanwhile
             workshop = open_workshop(site, open_access(site, offline=wish.offline), Commands(log=log), reporter)
             built = carry_out(
                 plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=wish.keep, tiers=tiers

@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.errors import BuildError, EnvironmentDirectoryError
-from tykky.layers.change import Moves, difference, moves, whiteouts
-from tykky.layers.conda import runs_post_link
+from tykky.layers.change import Moves, difference, moves, runs_post_link, whiteouts
 from tykky.layers.keys import Base, PlannedLayer, counted, delta_layer, flat_layer
 from tykky.layers.merged import Merged, PackageName, merge
 from tykky.spec.model import Spec
@@ -112,7 +111,7 @@ class Cost:
 class Choice:
     """The stack to come, bottom first, and why. `passing` are layers that are only needed to make it.
 
-    `moves` and `cost` are those of the delta, where there is one.
+    `moves` and `cost` are those of the delta, where there is one, and `lower` is what is below it.
     """
 
     stack: tuple[PlannedLayer, ...]
@@ -120,13 +119,15 @@ class Choice:
     why: str
     moves: Moves | None = None
     cost: Cost | None = None
+    lower: Merged | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Delta:
-    """A delta that would do, with the layers below it."""
+    """A delta that would do, with the layers below it and what they show."""
 
     below: tuple[PlannedLayer, ...]
+    lower: Merged
     layer: PlannedLayer
     moves: Moves
     cost: Cost
@@ -154,7 +155,7 @@ def choose(
     if len(below) == 1:
         return choice
     flat = flat_layer(spec, platform, base, _without_scripts(content), len(below))
-    return Choice((flat, *scripts), below, choice.why or "asked for", choice.moves, choice.cost)
+    return Choice((flat, *scripts), below, choice.why or "asked for", choice.moves, choice.cost, choice.lower)
 
 
 def _choose(
@@ -181,7 +182,7 @@ def _choose(
     scripts = tuple(layer for layer in content if layer.kind == "script")
     if not delta.moves.install and not delta.moves.gone:
         return Choice((*delta.below, *scripts), (), "")
-    return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves, delta.cost)
+    return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves, delta.cost, delta.lower)
 
 
 def _delta(deltas: _Deltas, current: Current) -> _Delta | str:
@@ -257,7 +258,8 @@ class _Deltas:
         if why_not:
             return why_not
         layer = delta_layer(self.spec, self.platform, self.base, before, wanted, describe(found))
-        return _Delta(tuple(_planned(manifest) for manifest in lower), layer, found, self._cost(lower, merged, found))
+        below = tuple(_planned(manifest) for manifest in lower)
+        return _Delta(below, merged, layer, found, self._cost(lower, merged, found))
 
     def _cost(self, lower: Sequence[Manifest], merged: Merged, found: Moves) -> Cost:
         total = sum(manifest.tree_bytes for manifest in lower)

@@ -21,6 +21,7 @@ from tykky.errors import EnvironmentDirectoryError
 from tykky.store.images import Manifest, Store, load_manifest
 
 RECORD_FORMAT = 1
+_LONG_NAME = 170  # bytes; file systems take 255, and a private name has up to 80 more in it
 
 
 class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
@@ -93,6 +94,23 @@ class EnvironmentDirectory:
         """Where the environments that use images of this one are named."""
         return self.private / "leases"
 
+    @property
+    def guard(self) -> Path:
+        """The guard of who changes P."""
+        return self.private / "guard"
+
+    @property
+    def beside(self) -> Path:
+        """What all private names beside P begin with; not all of a very long name fits into them."""
+        real = self.path.resolve() if self.path.is_symlink() else self.path
+        name = real.name if len(os.fsencode(real.name)) < _LONG_NAME else ""
+        return real.parent / f".{name}.tykky-"
+
+    @property
+    def first_guard(self) -> Path:
+        """The guard of who makes P, while there is none."""
+        return self.beside.with_name(f"{self.beside.name}guard")
+
     def exists(self) -> bool:
         """Return whether this is an environment directory with a published generation."""
         return self.current.is_symlink()
@@ -152,6 +170,13 @@ class EnvironmentDirectory:
     def manifests(self, record: GenerationRecord) -> tuple[Manifest, ...]:
         """Return the manifests of a generation's layers, bottom first. Raises `EnvironmentDirectoryError`."""
         return tuple(load_manifest(self.image_path(layer).with_suffix(".manifest")) for layer in record.layers)
+
+    def moment(self) -> tuple[object, ...]:
+        """Return what is different as soon as a generation is published or switched to, or an image comes or goes."""
+        if not self.exists():
+            return ()
+        layers = self.store.directory
+        return (self.current.readlink(), self.numbers(), layers.stat().st_mtime_ns if layers.is_dir() else None)
 
     def next_number(self) -> int:
         """Return the number of the generation to come."""

@@ -10,7 +10,7 @@ from tykky.environment.scratch import is_noexec
 from tykky.errors import BuildError
 from tykky.layers import conda, delta, flat, managed, pypi, script
 from tykky.layers.delta import DeltaImpossible
-from tykky.layers.merged import merge, merged_activation
+from tykky.layers.merged import merged_activation
 from tykky.layers.staged import Staged, commit, finish
 from tykky.layers.workshop import Workshop
 from tykky.store.images import Store
@@ -24,7 +24,7 @@ def make_layers(plan: Plan, stores: Tiers, workshop: Workshop) -> None:
 
     Raises `DeltaImpossible` if a package turns out to have something that only fresh layers can do.
     """
-    if any(step.layer.kind not in ("pypi", "flat") or plan.base.host_interpreter is None for step in plan.missing):
+    if any(_runs_programs(plan, step) for step in plan.missing):
         workshop.inside.require()  # before anything is downloaded
     below: list[Step] = []
     for step in plan.steps:
@@ -35,6 +35,13 @@ def make_layers(plan: Plan, stores: Tiers, workshop: Workshop) -> None:
         if step.layer.kind == "flat":
             below = []
         below.append(step)
+
+
+def _runs_programs(plan: Plan, step: Step) -> bool:
+    """Return whether making a layer runs programs of the environment's own, for which it has to be mounted."""
+    if step.layer.kind in ("pypi", "delta"):
+        return plan.base.host_interpreter is None
+    return step.layer.kind != "flat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class _Making:
 
 def _make(making: _Making, step: Step) -> None:
     layer, workshop = step.layer, making.workshop
-    if layer.kind not in ("pypi", "flat") and is_noexec(workshop.scratch):
+    if layer.kind in ("conda", "tree", "script") and is_noexec(workshop.scratch):
         raise BuildError(
             f"{workshop.scratch.parent} is mounted noexec, and a {layer.kind} layer runs programs there",
             hint="set TMPDIR to a directory on another file system",
@@ -88,7 +95,7 @@ def _staged(making: _Making, step: Step) -> Staged:
 
 def _delta(making: _Making, step: Step) -> Staged:
     plan = making.plan
-    assert plan.moves is not None
-    lower = delta.Lower(tuple(making.images), merge([making.store.manifest(key) for key in making.below]))
+    assert plan.moves is not None and plan.lower is not None
+    lower = delta.Lower(tuple(making.images), plan.lower)
     work = delta.Making(step.layer, lower, making.project, plan.base, plan.platform, making.workshop)
     return delta.stage(work, plan.moves)

@@ -17,6 +17,7 @@ from tykky.environment.publish import check_place
 from tykky.errors import LockError, LockStale, Problem, SpecError
 from tykky.layers.change import Moves
 from tykky.layers.keys import Base, PlannedLayer
+from tykky.layers.merged import Merged
 from tykky.layers.stack import plan_stack, script_digests
 from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock
@@ -63,7 +64,7 @@ class Plan:
     """What a build will do.
 
     `content` are the layers a fresh build would have: they say what the environment holds. `steps` are those it will
-    have, with `why`; where one is a delta, `moves` says which packages.
+    have, with `why`; where one is a delta, `moves` says which packages, and `lower` what the layers below it show.
     """
 
     source: Source
@@ -76,6 +77,7 @@ class Plan:
     why: str = ""
     moves: Moves | None = None
     cost: Cost | None = None
+    lower: Merged | None = None
 
     @property
     def missing(self) -> tuple[Step, ...]:
@@ -156,6 +158,7 @@ def _plan(source: Source, base: Base, content: tuple[PlannedLayer, ...], current
         why=choice.why,
         moves=choice.moves,
         cost=choice.cost,
+        lower=choice.lower,
     )
 
 

@@ -90,22 +90,21 @@ def entangled(merged: Merged, found: Moves, staged: Sequence[PackagePaths]) -> s
     """
     kept = [merged.packages[name] for name in found.kept]
     gone = [merged.packages[name] for name in found.gone]
-    return (
-        _file_and_directory(_paths(staged), _paths([*kept, *staged]))
-        or _file_and_directory(_paths(gone), _paths(kept))
-        or _foreign_bytecode([*staged, *gone], [*kept, *staged, *gone])
-    )
+    kept_paths = _paths(kept)
+    kept_directories = directories(kept_paths)
+    new, old = _paths(staged), _paths(gone)
+    new_directories = directories(new)
+    met = (new_directories & (kept_paths | new)) | (kept_directories & (new | old)) | (directories(old) & kept_paths)
+    return min(met, default=None) or _foreign_bytecode([*staged, *gone], [*kept, *staged, *gone])
 
 
 def _paths(packages: Iterable[PackagePaths]) -> set[str]:
     return {path for package in packages for path in package.paths}
 
 
-def _file_and_directory(some: set[str], others: set[str]) -> str | None:
-    return min((directories(some) & others) | (directories(others) & some), default=None)
-
-
 def _foreign_bytecode(moved: Iterable[PackagePaths], every: Sequence[PackagePaths]) -> str | None:
+    if not any(package.kind == "conda" for package in every):
+        return None
     pypi = _paths(package for package in every if package.kind == "pypi")
     bare = {path for path in pypi if path.endswith(".py")} - {source_of(path) for path in pypi if path.endswith(".pyc")}
     if not bare:
@@ -113,6 +112,11 @@ def _foreign_bytecode(moved: Iterable[PackagePaths], every: Sequence[PackagePath
     conda = _paths(package for package in every if package.kind == "conda")
     found = bare & {source_of(path) for path in conda if "/__pycache__/" in path}
     return min(found & _paths(moved), default=None)
+
+
+def runs_post_link(paths: Iterable[str]) -> bool:
+    """Return whether one of these paths is a post-link script: what such a package leaves behind is not known."""
+    return any(path.startswith("bin/.") and path.endswith("-post-link.sh") for path in paths)
 
 
 def _claimants(
@@ -132,13 +136,9 @@ def whiteouts(merged: Merged, found: Moves, staged: Iterable[str]) -> tuple[str,
     old = {path for name in found.gone for path in merged.packages[name].paths}
     hidden = {path for path in old if path in merged.files} - kept - new
     left = directories(path for path in merged.files if path not in hidden) | directories(new) | new
-    found_paths = set()
-    for path in hidden:
-        top = _topmost_empty(path, left)
-        # What is now a directory, or stands below what is no directory any more, is hidden by the delta's own.
-        if top not in left and not any(parent in new for parent in directories((top,))):
-            found_paths.add(top)
-    return tuple(sorted(found_paths))
+    tops = {_topmost_empty(path, left) for path in hidden}
+    # What is now a directory, or stands below what is no directory any more, is hidden by the delta's own.
+    return tuple(sorted(top for top in tops - left if new.isdisjoint(directories((top,)))))
 
 
 def _topmost_empty(path: str, left: set[str]) -> str:

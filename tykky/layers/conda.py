@@ -75,11 +75,6 @@ def _linked(
     return tuple(PackagePaths(p.name, p.version, "conda", paths.get(p.name, ())) for p in ordered)
 
 
-def runs_post_link(paths: Iterable[str]) -> bool:
-    """Return whether one of these paths is a post-link script: what such a package leaves behind is not known."""
-    return any(path.startswith("bin/.") and path.endswith("-post-link.sh") for path in paths)
-
-
 def tidy(tree: Path, prefix: str) -> None:
     """Make what linking wrote independent of where and when it was written."""
     make_scripts_relocatable(tree / "bin", (f"{prefix}/bin".encode(), os.fsencode(tree / "bin")))

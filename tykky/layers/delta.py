@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.layers import bytecode, conda, pypi
-from tykky.layers.change import Moves, contested, entangled, whiteouts
+from tykky.layers.change import Moves, contested, entangled, runs_post_link, whiteouts
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.merged import Merged, PackageName, directories
 from tykky.layers.staged import Ground, Staged, content, settle
@@ -93,7 +93,7 @@ def _staged_trees(making: Making, moves: Moves) -> tuple[list[Staged], Moves]:
     while True:
         trees = _stage_kinds(making, moves, attempt)
         claimed = {kind: [p for p, k in _paths(trees) if k == kind] for kind in ("conda", "pypi")}
-        if making.planned.document.get("post-link-scripts") and conda.runs_post_link(claimed["conda"]):
+        if making.planned.document.get("post-link-scripts") and runs_post_link(claimed["conda"]):
             raise DeltaImpossible("a package has a post-link script, which may write anything")
         more = contested(merged, moves, claimed)
         if any(kind == "python" for kind, _ in more):

@@ -62,10 +62,13 @@ def _visible(manifests: Sequence[Manifest]) -> dict[str, int]:
     covering: set[str] = set()  # directories: they hide a file or link of lower layers at their own path
     for number in range(len(manifests) - 1, -1, -1):
         manifest = manifests[number]
-        hidden = _Hidden(hiding)
-        for path in manifest.files:
-            if path not in hiding and path not in covering and not hidden.directory(path.rpartition("/")[0]):
-                seen[path] = number
+        if not hiding:
+            seen.update(dict.fromkeys(manifest.files, number))
+        else:
+            hidden = _Hidden(hiding)
+            for path in manifest.files:
+                if path not in hiding and path not in covering and not hidden.directory(path.rpartition("/")[0]):
+                    seen[path] = number
         if number:
             # A path that an upper layer has as an empty directory does not hide what is below it; such a layer lists
             # it only if it is empty in the merged tree too, so there is nothing below it to be seen.
