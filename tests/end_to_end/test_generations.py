@@ -17,6 +17,7 @@ from tests.end_to_end.conftest import MINOR, Desk, record, run
 from tests.end_to_end.traces import state
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.leases import end_lease, write_lease
+from tykky.environment.sole import sole
 from tykky.guard.ownership import make_private
 from tykky.store.images import MANIFEST_FORMAT
 
@@ -156,6 +157,27 @@ def test_programs_follow_a_rollback(desk: Desk, grown: Path, wheelhouse: Path) -
     assert (grown / "bin" / "mine").exists()
 
 
+def test_mount_points_follow_a_rollback(desk: Desk, wheelhouse: Path) -> None:
+    """What stands at the top of the tree is linked in the host image, for both sides of a switch."""
+    (desk.directory / "post.sh").write_text(
+        'set -eu\nmkdir "$TYKKY_BUILD_PREFIX/extra"\n: >"$TYKKY_BUILD_PREFIX/extra/x"\n'
+    )
+    scripted = spec(wheelhouse, "alpha==1.0") + '\n[build]\npost-install = ["post.sh"]\n'
+    for text in (scripted, spec(wheelhouse, "alpha==1.1")):
+        desk.write(text).tykky("lock")
+        desk.tykky("build", "--prefix", "env")
+    env = desk.directory / "env"
+    host = env / ".tykky" / "host.sqfs"
+    assert "/.identity/extra" in run(["unsquashfs", "-l", host]), "of the generation before"
+    host.unlink()
+    desk.tykky("rollback", "env")
+    assert "/.identity/extra" in run(["unsquashfs", "-l", host])
+    made = host.stat().st_ino
+    desk.tykky("rollback", "env", "1")
+    assert host.stat().st_ino == made, "nothing to do"
+    assert run([env / "bin" / "python", "-c", "import os, sys; print(os.listdir(sys.prefix + '/extra'))"]) == "['x']\n"
+
+
 def test_a_build_after_a_rollback_makes_the_next_number(desk: Desk, grown: Path, wheelhouse: Path) -> None:
     desk.tykky("rollback", "env", "1")
     desk.write(spec(wheelhouse, "beta", "alpha==1.0")).tykky("lock")
@@ -224,6 +246,15 @@ def test_flatten(desk: Desk, grown: Path) -> None:
     assert desk.tykky("flatten", "env").out == "env is flat already (generation 4)\n"
     document = json.loads(desk.tykky("tree", "env", "--json").out)
     assert document["dead"] == 0
+
+
+def test_flatten_makes_what_a_build_would_flatten(desk: Desk, grown: Path) -> None:
+    """The same key and the same bytes, from images alone and from spec and lock."""
+    subprocess.run(["cp", "-a", grown, desk.directory / "built"], check=True)
+    desk.tykky("flatten", "env")
+    desk.tykky("build", "--prefix", "built", "--flatten")
+    (flat,), (built,) = record(grown)["layers"], record(desk.directory / "built")["layers"]  # type: ignore[misc]
+    assert flat == built
 
 
 def test_flatten_leaves_what_scripts_did_on_top(desk: Desk, wheelhouse: Path) -> None:
@@ -589,3 +620,13 @@ def test_what_is_no_environment(desk: Desk, verb: str) -> None:
     )
     failed = json.loads(desk.tykky(verb, ".", "--json", status=11).out)
     assert failed["reason"] == f"{desk.directory} is no environment directory"
+
+
+@pytest.mark.parametrize("verb", ["rollback", "gc", "flatten"])
+def test_one_at_a_time(desk: Desk, grown: Path, verb: str) -> None:
+    before = contents(grown)
+    with sole(grown, "build", wait=False, say=print):
+        failed = desk.tykky(verb, "env", "--no-wait", status=14).err
+    assert failed.startswith(f"error: the build of {grown} is running (pid {os.getpid()} on ")
+    assert failed.endswith("\n\nhint: wait for its end, or run this without --no-wait, which does\n")
+    assert contents(grown) == before

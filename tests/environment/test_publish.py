@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ordinary import as_ordinary_user, open_place
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.publish import Generation, check_place, opened, publish
+from tykky.environment.sole import sole
 from tykky.errors import EnvironmentDirectoryError
 
 
@@ -125,6 +127,38 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     finally:
         tmp_path.chmod(0o755)
     assert str(caught.value) == f"{tmp_path} is not writable"
+
+
+def test_what_belongs_to_somebody_else() -> None:
+    """Who may read an environment may run it, not change it; the message says whose it is."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give something to somebody else")
+    with open_place() as place:
+        path = make(place / "env", "python").path
+
+        def work() -> None:
+            with pytest.raises(EnvironmentDirectoryError) as caught, sole(path, "gc", wait=False, say=print):
+                raise AssertionError("must not come so far")
+            assert str(caught.value) == f"{path} cannot be written: permission denied"
+            assert caught.value.hint == (
+                "it belongs to root: ask for it there, or build an environment directory of your own"
+            )
+
+        as_ordinary_user(work)
+
+
+def test_a_launcher_of_another_version_is_a_launcher(tmp_path: Path) -> None:
+    """A build that was killed while it renewed the launchers leaves names of the old one; they go with the rest."""
+    old, new = b"#!/bin/sh\n# The launcher\nold\n", b"#!/bin/sh\n# The launcher\nnew\n"
+    with opened(tmp_path / "env") as directory:
+        publish(directory, generation(1, ("python", "gone"), old))
+    directory = EnvironmentDirectory(tmp_path / "env")
+    (directory.private / "launcher").unlink()
+    (directory.private / "launcher").write_bytes(new)
+    (directory.path / "bin" / "mine").write_text("#!/bin/sh\n# mine\n")
+    with opened(directory.path) as again:
+        publish(again, generation(2, ("python",), new))
+    assert sorted(p.name for p in (directory.path / "bin").iterdir()) == ["mine", "python"]
 
 
 def test_what_is_no_environment_directory(tmp_path: Path) -> None:
