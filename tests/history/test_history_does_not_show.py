@@ -57,7 +57,8 @@ def held(steps: Sequence[Step], *, based_on_conda: bool, **more: Any) -> Wanted:
     chosen: dict[str, int] = {}
     for step in steps:
         chosen |= step.changes
-    conda, pypi = set(), set()
+    conda: set[str] = set()
+    pypi: set[str] = set()
     for name, number in chosen.items():
         variants = [None, *VARIANTS[name]]
         variant = variants[number % len(variants)]

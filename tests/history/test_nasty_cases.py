@@ -72,7 +72,7 @@ ENTANGLED = {
 
 
 def wanted(lines: tuple[str, ...], **more: bool) -> list[Wanted]:
-    return [Wanted.of(f"{line} p:twin=1", **more) for line in lines]  # type: ignore[arg-type]
+    return [Wanted.of(f"{line} p:twin=1", **more) for line in lines]
 
 
 def steps(lines: tuple[str, ...]) -> list[Step]:
