@@ -407,13 +407,13 @@ def test_a_copy_and_a_move_are_as_good(desk: Desk, grown: Path, wheelhouse: Path
 
 
 def test_rollback_is_quick_because_it_imports_little(desk: Desk, grown: Path) -> None:
-    code = (
-        "import sys; from tykky.cli.boundary import run; status = run(['rollback', 'env']);"
-        "print(sorted({'rattler', 'jinja2', 'tomlkit', 'conda_lock', 'tykky.site', 'tykky.layers.conda'}"
-        " & set(sys.modules)), status)"
-    )
-    said = run([sys.executable, "-c", code], cwd=desk.directory)
-    assert said.splitlines()[-1] == "[] 0"
+    argv = [sys.executable, "-X", "importtime", "-m", "tykky", "rollback", "env"]
+    done = subprocess.run(argv, cwd=desk.directory, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "tykky.environment.rollback" in imported
+    slow = {"rattler", "rich", "rich_click", "jinja2", "tomlkit", "packaging", "tykky.site"}
+    assert not imported & slow
+    assert not {name for name in imported if name.startswith(("tykky.layers.", "tykky.resolve", "tykky.spec"))}
 
 
 def hold(env: Path) -> subprocess.Popen[str]:

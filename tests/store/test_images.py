@@ -97,7 +97,7 @@ def test_what_is_wrong_with_a_manifest(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentDirectoryError) as caught:
         load_manifest(path)
     assert str(caught.value) == f"{path} is missing"
-    assert caught.value.hint == "run 'tykky build' to make the image again from the lock"
+    assert caught.value.hint == "remove x.sqfs beside it and run 'tykky build', which makes it again from the lock"
 
     path.write_bytes(dump_manifest(MANIFEST)[:30])
     with pytest.raises(EnvironmentDirectoryError, match="is damaged"):

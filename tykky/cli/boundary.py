@@ -25,7 +25,6 @@ from tykky import __version__
 from tykky.cli.clicks import Command, Group, click, rich_config
 from tykky.cli.main import VERBS
 from tykky.errors import TykkyError
-from tykky.process import full_disk_hint
 
 
 class _Verbs(Group):
@@ -181,6 +180,8 @@ def _os_error_text(error: OSError) -> str:
 
 def _with_full_disk(error: TykkyError) -> str | None:
     """Return the hint, and before it what to do about a full disk, if the program that failed met one."""
+    from tykky.process import full_disk_hint
+
     full = full_disk_hint(f"{error.reason}\n{error.output or ''}")
     if full is None or "--prefix" in (error.hint or "") or full in (error.hint or ""):
         return error.hint

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from tykky.environment.comparison import PackageChange, PackageChanges
-
-
-def moment(created: str) -> str:
-    """Return a record's time in this host's zone, to the minute."""
-    try:
-        return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return created
 
 
 def counts(changes: PackageChanges) -> str:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from tykky.cli.changes import as_json as changes_as_json
-from tykky.cli.changes import change_lines, counts, moment
+from tykky.cli.changes import change_lines, counts
 from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
-from tykky.cli.reporters import human_bytes
+from tykky.cli.reporters import human_bytes, human_moment
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.history import Entry, history
 from tykky.layers.keys import counted
@@ -48,7 +48,7 @@ def _line(entry: Entry) -> str:
     size = human_bytes(sum(layer.size for layer in record.layers))
     changed = "packages unknown" if entry.changes is None else counts(entry.changes)
     cost = f"{counted(len(record.layers), 'layer')}, {size} ({human_bytes(entry.new_bytes)} new)"
-    parts = [moment(record.created), record.user, changed, cost, record.why]
+    parts = [human_moment(record.created), record.user, changed, cost, record.why]
     line = "  ".join(part for part in parts if part)
     return f"{line}  damaged: {entry.problem}" if entry.problem else line
 

@@ -27,8 +27,7 @@ def command(directory: Path, number: int | None, no_wait: bool, as_json: bool, v
       tykky rollback ./climate
       tykky rollback ./climate 3
     """
-    from tykky.cli.changes import moment
-    from tykky.cli.reporters import reporter_for
+    from tykky.cli.reporters import human_moment, reporter_for
     from tykky.environment.sole import sole
 
     environment = EnvironmentDirectory(directory.absolute())
@@ -49,6 +48,6 @@ def command(directory: Path, number: int | None, no_wait: bool, as_json: bool, v
     elif not done.changed and not quiet:
         print(f"{directory} runs generation {done.record.number} already")
     elif not quiet:
-        print(f"{directory} runs generation {done.record.number} again, made {moment(done.record.created)}")
+        print(f"{directory} runs generation {done.record.number} again, made {human_moment(done.record.created)}")
         if verbose:
             print(f"it ran generation {done.before} before; its images stay where they are")
