@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.history.test_history_does_not_show import Step, take
+from tests.channel import CondaPackage, text
+from tests.channel.nasty import put
+from tests.history.test_history_does_not_show import Step, assert_same, take
 from tests.history.world import Wanted, World
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.errors import BuildError
 
 # All stand beside `twin`, so that there is a PyPI layer before and after.
 CONDA = {
@@ -127,3 +131,32 @@ def test_rollback_flatten_and_a_delta_on_the_flat_layer(world: World) -> None:
     )
     ways = [Step({}), Step({}, flatten=True), Step({}), Step({}, back=2)]
     assert take(world, goals, ways)[1:] == ["flat", "delta", "delta"]
+
+
+def test_a_deep_stack_is_squashed_and_shows_the_same(world: World) -> None:
+    names = ["dup-a=1", "dup-b=1", "dup-c=1", "ns-a=1", "ns-b=1", "bit=1", "path=1", "pyc=1", "data=1"]
+    goals = [Wanted(False, pypi=frozenset({"twin=1", *names[max(0, n - 4) : n]})) for n in range(len(names))]
+    prefix = world.place()
+    depths = [len(world.build(prefix, goal, "delta").record.layers) for goal in goals]
+    assert depths == [1, 2, 3, 4, 5, 6, 7, 8, 2]
+    assert_same(world, prefix, goals[-1])
+    world.forget(prefix)
+
+
+def test_a_file_and_a_directory_of_two_conda_packages_are_refused_by_every_way(world: World) -> None:
+    first, second = (
+        put(CondaPackage(name, "1", files={path: text("x\n")}), world.root / "channel")
+        for name, path in (("has-file", "share/clash"), ("has-directory", "share/clash/x"))
+    )
+    twin, python = world.package("pypi", "twin=1"), world.package("conda", "python")
+    spec = world.source(Wanted()).spec
+    prefix = world.place()
+    world.carry_out(world.plan(prefix, world.sourced(spec, [python, twin, first])))
+    for where, how in ((prefix, "delta"), (world.place(), "best")):
+        plan = world.plan(where, world.sourced(spec, [python, twin, first, second]), how)  # type: ignore[arg-type]
+        with pytest.raises(BuildError) as refused:
+            world.carry_out(plan)
+        assert refused.value.reason == (
+            "'share/clash' is a file or link in has-file and a directory in another conda package"
+        )
+    assert EnvironmentDirectory(prefix).record().number == 1
