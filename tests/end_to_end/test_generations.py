@@ -280,6 +280,34 @@ def test_flatten_leaves_what_scripts_did_on_top(desk: Desk, wheelhouse: Path) ->
     assert desk.tykky("verify", "env", "--full", "-q").status == 0
 
 
+def test_generations_of_a_conda_environment(desk: Desk, conda_channel: Path) -> None:
+    """Clobbered and oddly named files, activation, and programs that come and go."""
+
+    def conda_spec(*names: str) -> str:
+        listed = "".join(f'{name} = "*"\n' for name in names)
+        text = f'[environment]\nname = "demo"\n\n[conda]\nchannels = ["{conda_channel.as_uri()}"]\n'
+        return f'{text}[conda.dependencies]\npython = "{MINOR}.*"\n{listed}'
+
+    base = ("odd-names", "clobber-a")
+    for names in (base, (*base, "clobber-b", "greeter"), ("odd-names", "greeter")):
+        desk.write(conda_spec(*names)).tykky("lock")
+        desk.tykky("build", "--prefix", "env", *(() if names == base else ("--delta",)))
+    env = desk.directory / "env"
+    said = run([env / "bin" / "greet"])
+    desk.tykky("flatten", "env")
+    assert [layer["kind"] for layer in record(env)["layers"]] == ["flat"]  # type: ignore[attr-defined]
+    assert desk.tykky("diff", "env", "3", "4", "--files").out == "generations 3 and 4 have the same files\n"
+    assert run([env / "bin" / "greet"]) == said
+    assert desk.tykky("verify", "env", "--full", "-q").status == 0
+    desk.tykky("rollback", "env", "1")
+    assert not (env / "bin" / "greet").exists()
+    said = desk.tykky("diff", "env", "2", "--files").out
+    assert "- greeter " in said, "from generation 2 to the current one"
+    assert "- bin/greet\n" in said
+    desk.tykky("rollback", "env", "3")
+    assert desk.tykky("verify", "env", "2", "--full", "-q").status == 0
+
+
 def test_flatten_of_a_damaged_environment(desk: Desk, grown: Path) -> None:
     lost = image(grown, images(grown)[1])
     lost.unlink()
@@ -458,6 +486,9 @@ def test_gc_of_old_generations(desk: Desk, grown: Path) -> None:
     assert listed == {"removed": expected, "kept": ["generation 4: it is the current one"]}
     assert contents(grown) == before, "a dry run changes nothing"
     assert gc(desk, "--older-than", "1d")["removed"] == [], "nothing is that old"
+    verbose = desk.tykky("gc", "env", "--older-than", "0m", "--dry-run", "-v").out
+    assert f"    {grown}/.tykky/generations/1\n" in verbose
+    assert f"    {image(grown, first)}\n    {image(grown, first).with_suffix('.manifest')}\n" in verbose
     said = desk.tykky("gc", "env", "--older-than", "0m").out.splitlines()
     assert [line.partition(",")[0] for line in said[:6]] == [f"removed {what}" for what in expected]
     assert said[6] == "kept generation 4: it is the current one"

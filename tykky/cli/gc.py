@@ -89,12 +89,15 @@ def command(
     if as_json:
         print(json.dumps(_as_json(found, dry_run=dry_run), indent=2))  # ASCII: a path need not be text
     elif not quiet:
-        print("\n".join(_lines(directory, found, dry_run=dry_run)))
+        print("\n".join(_lines(directory, found, dry_run=dry_run, verbose=verbose)))
 
 
-def _lines(directory: Path, found: Collection, *, dry_run: bool) -> list[str]:
+def _lines(directory: Path, found: Collection, *, dry_run: bool, verbose: bool) -> list[str]:
     verb = "would remove" if dry_run else "removed"
-    lines = [f"{verb} {removal.what}, {human_bytes(removal.size)}" for removal in found.removals]
+    lines = []
+    for removal in found.removals:
+        lines.append(f"{verb} {removal.what}, {human_bytes(removal.size)}")
+        lines += [f"    {path}" for path in removal.paths if verbose]
     lines += [f"kept {kept.what}: {kept.why}" for kept in found.kept]
     if not found.removals:
         return [*lines, f"nothing to remove in {directory}"]
