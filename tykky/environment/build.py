@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from tykky.environment.directory import (
     LayerRecord,
     user_name,
 )
+from tykky.environment.leftovers import clear_scratch
 from tykky.environment.plan import Plan, fresh
 from tykky.environment.publish import Generation, opened, publish, shown_names
-from tykky.environment.scratch import scratch, scratch_parent
+from tykky.environment.scratch import scratch, scratch_parent, scratch_parents
 from tykky.errors import BuildError
 from tykky.layers.merged import Merged, merge, merged_activation, merged_programs, top_names
 from tykky.layers.squashfs import FULL_PLACE_HINT
@@ -97,6 +99,7 @@ def carry_out(
     found = unchanged(plan, publisher)
     if found is not None:
         return found
+    clear_scratch(scratch_parents(scratch_directory, os.environ.get("TMPDIR")))
     parent = scratch_parent(scratch_directory, reporter.warn) if plan.missing else None
     with disk_errors(plan.prefix, parent), opened(plan.prefix) as directory:
         if parent is not None:

@@ -16,10 +16,11 @@ from pathlib import Path
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.in_use import Usage
 from tykky.environment.leases import Lease
+from tykky.environment.leftovers import leftovers
 from tykky.environment.publish import cannot_write
-from tykky.environment.scratch import KEPT, remove_tree
+from tykky.environment.scratch import remove_tree, scratch_left_behind
 from tykky.errors import EnvironmentDirectoryError
-from tykky.guard.ownership import is_left_behind, make_private
+from tykky.guard.ownership import make_private
 from tykky.store.images import flush_file
 
 _NAMED = re.compile(r"([0-9a-f]{64})\.(?:sqfs|manifest)")
@@ -133,8 +134,9 @@ def _why_kept(number: int, record: GenerationRecord, current: int, usage: Usage)
         return "it is the current one"
     if number in usage.generations:
         return f"{usage.generations[number]} is just starting it"
-    keys = [layer.key for layer in record.layers]
-    # A process shows its images, not its generation: two generations may differ in nothing but their settings.
+    # A process shows its images, not its generation: two may differ in nothing but their settings. Images of
+    # other directories are looked after there.
+    keys = [layer.key for layer in record.layers if not Path(layer.image).is_absolute()]
     if keys and all(key in usage.images for key in keys):
         return f"{usage.images[keys[-1]]} may be running it"
     return None
@@ -182,21 +184,8 @@ def _leased(lease: Lease) -> str:
 
 def _leftovers(directory: EnvironmentDirectory, scratch_parents: Iterable[Path]) -> list[Removal]:
     """Return what builds of this host that were killed have left: in P, beside P, and where they work."""
-    places = [(directory.store.directory, ".stage-"), (directory.generations, ".stage-")]
-    places.append((directory.path.parent, f".{directory.path.name}.tykky-"))
-    places += [(parent, "tykky-") for parent in dict.fromkeys(scratch_parents)]
-    return [
-        Removal(f"leftover {path}", (path,), _size(path)) for place, start in places for path in _left_in(place, start)
-    ]
-
-
-def _left_in(place: Path, start: str) -> list[Path]:
-    try:
-        with os.scandir(place) as entries:
-            found = [Path(x.path) for x in entries if is_left_behind(x.name, start) and x.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
-    return [path for path in sorted(found) if path.lstat().st_uid == os.geteuid() and not (path / KEPT).exists()]
+    scratch = [path for parent in dict.fromkeys(scratch_parents) for path in scratch_left_behind(parent)]
+    return [Removal(f"leftover {path}", (path,), _size(path)) for path in (*leftovers(directory), *scratch)]
 
 
 def _set_aside(directory: EnvironmentDirectory, folder: Path) -> None:

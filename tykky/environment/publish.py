@@ -24,7 +24,7 @@ from tykky.guard.ownership import make_private
 from tykky.store.images import flush_file
 
 _LARGEST_LAUNCHER = 1 << 16  # bytes
-LONG_NAME = 170  # bytes; file systems take 255, and the private name has up to 80 more in it
+_NEW_LAUNCHER, _NEW_CURRENT = ".launcher.new", ".current.new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,12 @@ def opened(path: Path) -> Iterator[EnvironmentDirectory]:
         return
     if path.is_symlink():  # to an empty directory, which is what will be replaced
         path = path.resolve()
-    parent = path.parent
-    name = path.name if len(os.fsencode(path.name)) < LONG_NAME else ""
+    beside = existing.beside
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        staged = make_private(parent, f".{name}.tykky-")
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        staged = make_private(beside.parent, beside.name)
     except OSError as error:
-        raise cannot_write(parent, error) from None
+        raise cannot_write(beside.parent, error) from None
     try:
         yield EnvironmentDirectory(staged)
         staged.chmod(0o777 & ~_umask())
@@ -138,7 +137,7 @@ def make_current(directory: EnvironmentDirectory, record: GenerationRecord, laun
     At every moment a name in P/bin starts what the current generation has of it. `launcher` is the text of a newer
     one, if there is. Raises `OSError`.
     """
-    before = _launchers(directory)
+    before = launcher_names(directory)
     _link_programs(directory, record.programs, launcher)
     _switch(directory, record.number)
     for name in before - set(record.programs):
@@ -171,9 +170,10 @@ def _link_programs(directory: EnvironmentDirectory, programs: Iterable[str], tex
     """Give every program its launcher, before the switch: a launcher works for any generation."""
     launcher = directory.private / "launcher"
     if text is not None and (not launcher.exists() or launcher.read_bytes() != text):
-        staged = launcher.with_name(".launcher.new")
+        staged = launcher.with_name(_NEW_LAUNCHER)
         staged.write_bytes(text)
         staged.chmod(0o755)
+        flush_file(staged)
         staged.replace(launcher)
     names = directory.path / "bin"
     names.mkdir(exist_ok=True)
@@ -183,7 +183,7 @@ def _link_programs(directory: EnvironmentDirectory, programs: Iterable[str], tex
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_ino == inode:
                 continue
-        staged = names / ".launcher.new"
+        staged = names / _NEW_LAUNCHER
         staged.unlink(missing_ok=True)
         try:
             os.link(launcher, staged)
@@ -192,7 +192,7 @@ def _link_programs(directory: EnvironmentDirectory, programs: Iterable[str], tex
         staged.replace(path)
 
 
-def _launchers(directory: EnvironmentDirectory) -> set[str]:
+def launcher_names(directory: EnvironmentDirectory) -> set[str]:
     """Return the names in P/bin that are launchers: what a user put there is not ours to remove."""
     launcher = directory.private / "launcher"
     names = directory.path / "bin"
@@ -207,6 +207,12 @@ def _launchers(directory: EnvironmentDirectory) -> set[str]:
     return found
 
 
+def unfinished_names(directory: EnvironmentDirectory) -> tuple[Path, ...]:
+    """Return the paths that are there for a moment while who holds the guard publishes, and never else."""
+    private = directory.private
+    return (private / _NEW_LAUNCHER, private / _NEW_CURRENT, directory.path / "bin" / _NEW_LAUNCHER)
+
+
 def _is_launcher(path: Path, content: bytes) -> bool:
     """Return whether a file is a copy of the launcher, or one of another version that a killed build left."""
     # What all versions share: the interpreter's line and the comment below it.
@@ -219,7 +225,7 @@ def _is_launcher(path: Path, content: bytes) -> bool:
 
 
 def _switch(directory: EnvironmentDirectory, number: int) -> None:
-    staged = directory.private / ".current.new"
+    staged = directory.private / _NEW_CURRENT
     staged.unlink(missing_ok=True)
     staged.symlink_to(f"generations/{number}")
     staged.replace(directory.current)

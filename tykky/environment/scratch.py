@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tykky.errors import BuildError
-from tykky.guard.ownership import make_private
+from tykky.guard.ownership import left_behind, make_private
 
 _PATIENCE = 10.0  # seconds
 _MOMENT = 0.2  # seconds
-KEPT = ".kept"  # in a directory that its user wants to look at
+_START = "tykky-"
+_KEPT = ".kept"  # in a directory that its user wants to look at
 _CANDIDATES = ("/tmp", "/var/tmp")  # noqa: S108 - what is made in them is private
 
 
@@ -52,12 +53,12 @@ def _usable(path: Path) -> bool:
 @contextlib.contextmanager
 def scratch(parent: Path, *, keep: bool, say: Callable[[str], None]) -> Iterator[Path]:
     """Give a private directory (mode 0700) and remove it at the end; with `keep`, a failed build's stays."""
-    private = make_private(parent, "tykky-")
+    private = make_private(parent, _START)
     try:
         yield private
     except BaseException:
         if keep:
-            (private / KEPT).touch()
+            (private / _KEPT).touch()
             say(f"kept {private}")
         else:
             _remove_for_good(private)
@@ -90,6 +91,11 @@ def remove_tree(path: Path) -> None:
                 with contextlib.suppress(OSError):
                     directory.chmod(0o700)
     shutil.rmtree(path, ignore_errors=True)
+
+
+def scratch_left_behind(parent: Path) -> list[Path]:
+    """Return what builds of this user and host that are provably gone have left in `parent`; not what they kept."""
+    return [path for path in left_behind(parent, _START) if not (path / _KEPT).exists()]
 
 
 def is_noexec(path: Path) -> bool:

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tykky.environment.directory import EnvironmentDirectory
-from tykky.environment.publish import LONG_NAME, cannot_write
+from tykky.environment.leftovers import clear
+from tykky.environment.publish import cannot_write
 from tykky.guard import guarded
 
 
 @contextlib.contextmanager
-def sole(path: Path, what: str, *, wait: bool, say: Callable[[str], None]) -> Iterator[None]:
+def sole(path: Path, what: str, *, wait: bool, say: Callable[[str], None], clearing: bool = True) -> Iterator[None]:
     """Hold the guard of the environment directory `path` during the block; `what` tells others what is going on.
 
-    The guard of one that exists is in it; that of one to come stands beside its place. Raises `Busy` if another process
-    holds it and `wait` is false, `EnvironmentDirectoryError` if the place cannot be written.
+    The guard of one that exists is in it; that of one to come stands beside its place. What a killed process has left
+    is cleared away before the block, unless who asks does that itself. Raises `Busy` if another process holds the guard
+    and `wait` is false, `EnvironmentDirectoryError` if the place cannot be written.
     """
+    directory = EnvironmentDirectory(path)
     while True:
-        existed = EnvironmentDirectory(path).exists()
+        existed = directory.exists()
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(guarded(_place(path, existed=existed), f"{what} of {path}", wait=wait, say=say))
+                guard = directory.guard if existed else _first_guard(directory)
+                stack.enter_context(guarded(guard, f"{what} of {path}", wait=wait, say=say))
             except OSError as error:
                 raise cannot_write(path if existed else path.parent, error) from None
             # While we waited, another process may have made it: then its own guard counts.
-            if EnvironmentDirectory(path).exists() == existed:
+            if directory.exists() == existed:
+                if clearing:
+                    clear(directory)
                 yield
                 return
 
 
-def _place(path: Path, *, existed: bool) -> Path:
-    if existed:
-        return path / ".tykky" / "guard"
-    real = path.resolve() if path.is_symlink() else path
-    real.parent.mkdir(parents=True, exist_ok=True)
-    name = real.name if len(os.fsencode(real.name)) < LONG_NAME else ""
-    return real.parent / f".{name}.tykky-guard"
+def _first_guard(directory: EnvironmentDirectory) -> Path:
+    guard = directory.first_guard
+    guard.parent.mkdir(parents=True, exist_ok=True)
+    return guard

@@ -10,7 +10,7 @@ exactly one removes it (`files.py`).
 """
 
 from tykky.guard.files import Pace
-from tykky.guard.hold import Held, guarded
+from tykky.guard.hold import Held, forget, guarded, is_forsaken
 from tykky.guard.holder import Holder
 
-__all__ = ["Held", "Holder", "Pace", "guarded"]
+__all__ = ["Held", "Holder", "Pace", "forget", "guarded", "is_forsaken"]

@@ -125,6 +125,27 @@ def guarded(
         held._give_back()
 
 
+def is_forsaken(path: Path) -> bool:
+    """Say whether there is a guard at `path` whose holder is provably gone. Raises no `OSError`."""
+    with contextlib.suppress(OSError):
+        seen = look(path)
+        return seen is not None and Watch(this_process(), Pace()).is_provably_dead(seen)
+    return False
+
+
+def forget(path: Path) -> None:
+    """Remove the guard at `path`, and what was left beside it, as far as those who made it are provably gone.
+
+    Who takes a guard does so anyhow; this is for guards that nobody takes any more. Raises no `OSError`.
+    """
+    files = Files(path, Watch(this_process(), Pace()))
+    with contextlib.suppress(OSError):
+        seen = look(path)
+        if seen is not None and files.watch.is_provably_dead(seen):
+            files.remove(path, seen)
+        files.sweep()
+
+
 def _touch_until(end: threading.Event, descriptor: int, beat: float) -> None:
     try:
         while not end.wait(beat):

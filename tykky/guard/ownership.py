@@ -9,6 +9,7 @@ no file. `host`, `boot` and `space` (the pid namespace) are digests; what they a
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from pathlib import Path
@@ -54,6 +55,19 @@ def is_left_behind(name: str, start: str) -> bool:
         return start_of(int(pid)) not in (None, int(started))
     except (ProcessLookupError, OverflowError):
         return True
+
+
+def left_behind(place: Path, start: str) -> list[Path]:
+    """Return what processes of this user on this host, provably gone, have left in `place` under such names, sorted.
+
+    Nothing, if the directory cannot be read.
+    """
+    try:
+        with os.scandir(place) as entries:
+            found = [entry for entry in entries if is_left_behind(entry.name, start)]
+            return sorted(Path(x.path) for x in found if x.stat(follow_symlinks=False).st_uid == os.geteuid())
+    except OSError:
+        return []
 
 
 def _place(process: Process) -> tuple[str, str, str]:

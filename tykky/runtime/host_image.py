@@ -6,12 +6,13 @@ It holds no file: directories to bind the host's on, the links of a merged /usr,
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tykky.errors import ToolError
+from tykky.guard.ownership import make_private
 from tykky.process import Commands
 
 # Where root directories of other hosts may lie: Apptainer makes what is missing where it can, but not in every mode.
@@ -19,6 +20,7 @@ _USUAL = ("dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "s
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # `P/.tykky/inside` has one inode per name; with more than this many the launcher takes the links from the host image.
 INSIDE_LIMIT = 8
+STAGE = ".host-"  # how private names begin here
 
 
 def make_host_image(
@@ -34,10 +36,10 @@ def make_host_image(
             "mksquashfs is not on PATH",
             hint="install squashfs-tools (Debian, EL, conda-forge); 'tykky doctor' lists all that is needed",
         )
-    with tempfile.TemporaryDirectory(prefix=".tykky-host-", dir=path.parent) as staging:
-        tree = Path(staging) / "tree"
+    with _private(path.parent) as staging:
+        tree = staging / "tree"
         _fill(tree, prefix, names, root)
-        image = Path(staging) / "host.sqfs"
+        image = staging / "host.sqfs"
         options = ["-noappend", "-no-progress", "-quiet", "-all-root", "-no-xattrs", "-comp", "gzip"]
         times = ["-all-time", "0", "-mkfs-time", "0"]
         Commands().run([program or "mksquashfs", tree, image, *options, *times])
@@ -54,12 +56,23 @@ def make_inside(directory: Path, prefix: str, names: Iterable[str]) -> bool:
     present = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
     if len(wanted | present) > INSIDE_LIMIT:
         if directory.is_dir():
-            shutil.rmtree(directory)
+            # In one step: a launch that finds some of the links takes them for all.
+            with _private(directory.parent) as private:
+                directory.rename(private / directory.name)
         return False
     directory.mkdir(mode=0o755, exist_ok=True)
     for name in sorted(wanted - present):
         (directory / name).symlink_to(f"{prefix}/{name}")
     return True
+
+
+@contextlib.contextmanager
+def _private(parent: Path) -> Iterator[Path]:
+    made = make_private(parent, STAGE)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _fill(tree: Path, prefix: str, names: Iterable[str], root: Path) -> None:

@@ -13,18 +13,22 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
-from tykky.guard import guarded
-from tykky.guard.ownership import make_private
+from tykky.guard import forget, guarded
+from tykky.guard.ownership import left_behind, make_private
 
 MANIFEST_FORMAT = 2
+_STAGE = ".stage-"
+_GUARD = re.compile(r"\.?(\.[0-9a-f]{64}\.guard)(?:\..+)?")  # and what is beside one
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +100,32 @@ def dump_manifest(manifest: Manifest) -> bytes:
 
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest; raise `EnvironmentDirectoryError` if it is missing, damaged or of a newer format."""
-    hint = "run 'tykky build' to make the image again from the lock"
+    hint = _repair(path)
     try:
-        document = json.loads(gzip.decompress(path.read_bytes()))
-        if document["format"] != MANIFEST_FORMAT:
-            newer = document["format"] > MANIFEST_FORMAT
-            raise EnvironmentDirectoryError(
-                f"{path} has format {document['format']}, this tykky reads {MANIFEST_FORMAT}",
-                hint="use the tykky that made it, or a newer one" if newer else hint,
-            )
-        return _manifest_of(document)
+        info = path.stat()
+        return _read_manifest(path, (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns))
     except FileNotFoundError:
         raise EnvironmentDirectoryError(f"{path} is missing", hint=hint) from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise EnvironmentDirectoryError(f"{path} is damaged: {error}", hint=hint) from None
+
+
+def _repair(manifest: Path) -> str:
+    image = manifest.with_suffix(".sqfs").name
+    return f"remove {image} beside it and run 'tykky build', which makes it again from the lock"
+
+
+@lru_cache(maxsize=32)
+def _read_manifest(path: Path, identity: tuple[int, ...]) -> Manifest:
+    """Read a manifest once: a build asks for those of the same few layers again and again."""
+    document = json.loads(gzip.decompress(path.read_bytes()))
+    if document["format"] != MANIFEST_FORMAT:
+        newer = document["format"] > MANIFEST_FORMAT
+        raise EnvironmentDirectoryError(
+            f"{path} has format {document['format']}, this tykky reads {MANIFEST_FORMAT}",
+            hint="use the tykky that made it, or a newer one" if newer else _repair(path),
+        )
+    return _manifest_of(document)
 
 
 def _manifest_of(document: dict[str, Any]) -> Manifest:
@@ -161,11 +177,25 @@ class Store:
     def stage(self) -> Iterator[Path]:
         """Give a private directory on the store's file system; it is gone when the block ends."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        private = make_private(self.directory, ".stage-")
+        self.sweep()
+        private = make_private(self.directory, _STAGE)
         try:
             yield private
         finally:
             shutil.rmtree(private, ignore_errors=True)
+
+    def leftovers(self) -> list[Path]:
+        """Return what processes of this user and host, provably gone, were staging here."""
+        return left_behind(self.directory, _STAGE)
+
+    def sweep(self) -> None:
+        """Remove what processes of this user and host that are provably gone have left. Raises no `OSError`."""
+        for path in self.leftovers():
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            names = os.listdir(self.directory)  # noqa: PTH208 - names are all that is needed
+            for guard in {match[1] for name in names if (match := _GUARD.fullmatch(name))}:
+                forget(self.directory / guard)
 
     def commit(self, image: Path, manifest: Manifest) -> Path:
         """Give a staged image its name. A whole one that is there already stays: they are equal.
