@@ -187,14 +187,16 @@ def test_a_build_after_a_rollback_makes_the_next_number(desk: Desk, grown: Path,
 
 
 def test_rollback_to_what_was_never_there(desk: Desk, grown: Path) -> None:
-    assert desk.tykky("rollback", "env", "9", status=11).err == (
-        f"error: {grown} has no generation 9\n\nhint: there are 1, 2, 3; see 'tykky history'\n"
-    )
+    for verb in ("rollback", "diff", "verify"):
+        assert desk.tykky(verb, "env", "9", status=11).err == (
+            f"error: {grown} has no generation 9\n\nhint: there are 1, 2, 3; see 'tykky history'\n"
+        )
     shutil.rmtree(grown / ".tykky" / "generations" / "2")
-    assert desk.tykky("rollback", "env", "2", status=11).err == (
-        f"error: generation 2 of {grown} was collected: 'tykky gc' has removed it\n\n"
-        "hint: there are 1, 3; see 'tykky history'\n"
-    )
+    for verb in ("rollback", "diff", "verify"):
+        assert desk.tykky(verb, "env", "2", status=11).err == (
+            f"error: generation 2 of {grown} was collected: 'tykky gc' has removed it\n\n"
+            "hint: there are 1, 3; see 'tykky history'\n"
+        )
     assert version(grown) == "1.1"
 
 

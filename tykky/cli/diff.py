@@ -14,6 +14,7 @@ from tykky.cli.reporters import reporter_for
 from tykky.environment.comparison import compare_packages
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.file_comparison import Contents, FileChanges, Shown, compare_files, read_contents
+from tykky.environment.rollback import check_there
 from tykky.errors import EnvironmentDirectoryError
 from tykky.process import Commands
 from tykky.progress import Reporter
@@ -44,6 +45,8 @@ def command(
     environment = EnvironmentDirectory(directory.absolute())
     after = environment.current_number() if new is None else new
     before = _before(environment, after) if old is None else old
+    for number in (before, after):
+        check_there(environment, number)
     a, b = (Shown.of(environment.manifests(environment.record(number))) for number in (before, after))
     packages = compare_packages(a.merged.packages, b.merged.packages)
     reporter = reporter_for(as_json=False, quiet=quiet or as_json)

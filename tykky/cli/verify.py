@@ -9,6 +9,7 @@ from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.reporters import reporter_for
 from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.rollback import check_there
 from tykky.environment.verify import Verdict, verify
 from tykky.errors import EnvironmentDirectoryError
 
@@ -30,6 +31,8 @@ def command(directory: Path, number: int | None, full: bool, as_json: bool, verb
       tykky verify ./climate --full
     """
     environment = EnvironmentDirectory(directory.absolute())
+    if number is not None and environment.exists():
+        check_there(environment, number)
     total = sum(layer.size for layer in environment.record(number).layers)
     reporter = reporter_for(as_json=False, quiet=quiet or as_json)
     with reporter.phase("verify images", total=total, unit="bytes") as phase:

@@ -59,20 +59,29 @@ def check_whole(directory: EnvironmentDirectory, record: GenerationRecord) -> No
         )
 
 
+def check_there(directory: EnvironmentDirectory, number: int) -> None:
+    """Raise `EnvironmentDirectoryError` if there is no such generation, or not any more."""
+    if number in directory.numbers():
+        return
+    if number < directory.next_number():
+        reason = f"generation {number} of {directory.path} was collected: 'tykky gc' has removed it"
+    else:
+        reason = f"{directory.path} has no generation {number}"
+    raise EnvironmentDirectoryError(reason, hint=_those_there(directory))
+
+
 def _chosen(directory: EnvironmentDirectory, current: int, number: int | None) -> int:
-    there = directory.numbers()
-    shown = f"there {'are' if len(there) > 1 else 'is'} {', '.join(map(str, there))}; see 'tykky history'"
-    if number is None:
-        earlier = [n for n in there if n < current]
-        if not earlier:
-            raise EnvironmentDirectoryError(
-                f"{directory.path} has no generation before {current}, the current one", hint=shown
-            )
-        return earlier[-1]
-    if number in there:
+    if number is not None:
+        check_there(directory, number)
         return number
-    if 0 < number < directory.next_number():
+    earlier = [n for n in directory.numbers() if n < current]
+    if not earlier:
         raise EnvironmentDirectoryError(
-            f"generation {number} of {directory.path} was collected: 'tykky gc' has removed it", hint=shown
+            f"{directory.path} has no generation before {current}, the current one", hint=_those_there(directory)
         )
-    raise EnvironmentDirectoryError(f"{directory.path} has no generation {number}", hint=shown)
+    return earlier[-1]
+
+
+def _those_there(directory: EnvironmentDirectory) -> str:
+    there = directory.numbers()
+    return f"there {'are' if len(there) > 1 else 'is'} {', '.join(map(str, there))}; see 'tykky history'"
