@@ -24,11 +24,10 @@ _TRIES = 100
 def make_private(parent: Path, start: str) -> Path:
     """Make a directory for this process alone (mode 0700) in `parent`; its name starts with `start`.
 
-    Raises `OSError` as mkdir(2) does. The name is at most 70 bytes longer than `start`.
+    Raises `OSError` as mkdir(2) does. The name is `private_name`'s.
     """
-    here = this_process()
     for _ in range(_TRIES):
-        path = parent / f"{start}{'-'.join(_place(here))}-{here.pid}-{here.start}-{secrets.token_hex(4)}"
+        path = parent / private_name(start)
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
@@ -37,8 +36,14 @@ def make_private(parent: Path, start: str) -> Path:
     raise FileExistsError(f"no private name is free in {parent}")
 
 
+def private_name(start: str) -> str:
+    """Return a name for this process alone that begins with `start`, at most 70 bytes longer."""
+    here = this_process()
+    return f"{start}{'-'.join(_place(here))}-{here.pid}-{here.start}-{secrets.token_hex(4)}"
+
+
 def is_left_behind(name: str, start: str) -> bool:
-    """Say whether `name` is one that `make_private` gives, and the process that made it is provably gone.
+    """Say whether `name` is one that `private_name` gives, and the process that made it is provably gone.
 
     Nothing is proved about a process of another host, of another pid namespace, or of a machine without an id.
     """

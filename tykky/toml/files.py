@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from tykky.errors import Problem
+from tykky.guard.ownership import left_behind, private_name
 from tykky.toml.document import FileError
 
 
@@ -51,8 +52,12 @@ def _umask() -> int:
 
 
 def _replace(target: Path, content: bytes, mode: int) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    staged = Path(name)
+    start = f".{target.name}."
+    for path in left_behind(target.parent, start):  # by a process that was killed
+        with contextlib.suppress(OSError):
+            path.unlink()
+    staged = target.with_name(private_name(start))
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
