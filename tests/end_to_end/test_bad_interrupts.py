@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -20,6 +21,7 @@ from tests.end_to_end.conftest import MINOR, Desk, record, run
 from tests.end_to_end.traces import names, state, wait_until_nothing_names
 from tests.resolve.pypi_index import Index
 from tests.wheelmaker import make_project, make_wheel
+from tykky.guard.ownership import is_left_behind
 
 Spec = Callable[..., str]
 
@@ -193,22 +195,27 @@ def test_in_the_middle_of_a_script(
 
 
 def test_after_kill_9_the_next_build_works(desk: Desk, wheels_spec: Spec, home: Path, temporary: Path) -> None:
+    """What is left names who made it, and the next build removes it, though a program of the dead one still runs."""
     started = waiting_mksquashfs(desk, home)
     desk.write(wheels_spec("alpha")).tykky("lock")
     with building(desk) as child:
         wait_for(child, started.exists)
         child.kill()
         child.communicate()
-        left = sorted(set(names(desk.directory)) - {"tykky.toml", "tykky.lock"})
+        guard, staged = sorted(set(names(desk.directory)) - {"tykky.toml", "tykky.lock"}, reverse=True)
+        assert guard == ".env.tykky-guard"
+        assert json.loads((desk.directory / guard).read_text())["pid"] == child.pid
+        assert is_left_behind(staged, ".env.tykky-")
+        assert all(is_left_behind(name, "tykky-") for name in names(temporary))
+        assert len(names(temporary)) == 1
         (home / ".config" / "tykky" / "site.toml").unlink()
         env = desk.environment()
-    for pid in _processes_of(desk.directory.parent / "mksquashfs"):
-        os.killpg(pid, signal.SIGKILL)
+    assert names(desk.directory) == ["env", "tykky.lock", "tykky.toml"]
+    assert names(temporary) == []
+    (group,) = _processes_of(desk.directory.parent / "mksquashfs")
+    os.killpg(group, signal.SIGKILL)
     assert run([env / "bin" / "python", "-c", "import alpha; print(alpha.VERSION)"]) == "1.1\n"
     assert record(env)["number"] == 1
-    # What is left says whose it is.
-    assert [name.rpartition("-")[0] for name in left] == [".env.tykky"]
-    assert [name.partition("-")[0] for name in names(temporary)] == ["tykky"]
 
 
 def index_spec(index: Index, *dependencies: str) -> str:
