@@ -121,12 +121,15 @@ def test_a_launcher_away_from_its_environment(bench: Bench, environment: Path):
     )
 
 
+REPAIR = "'tykky build' with its spec and lock makes it again"
+
+
 def test_a_missing_image(bench: Bench, environment: Path):
     image = environment / ".tykky" / "layers" / "venv-1.sqfs"
     image.unlink()
     done = bench.run(environment / "bin" / "python", check=False)
     assert done.returncode == 122
-    assert done.stderr == f"tykky: {environment} is damaged: the image {image} cannot be read\n"
+    assert done.stderr == f"tykky: {environment} is damaged: the image {image} cannot be read; {REPAIR}\n"
 
 
 def test_an_unknown_backend(bench: Bench, environment: Path):

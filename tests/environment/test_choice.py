@@ -287,4 +287,4 @@ def test_a_manifest_that_cannot_be_read_means_fresh_layers(desk: Desk) -> None:
     desk.publish(content(MANY))
     path = desk.directory.store.image(content(MANY)[1].key).with_suffix(".manifest")
     path.unlink()
-    assert desk.choose(content({**MANY, "new": "1"})).why == f"{path} is missing"
+    assert desk.choose(content({**MANY, "new": "1"})).why == f"{path.name} is missing"

@@ -48,7 +48,7 @@ def test_damage_is_told_and_stops_nothing(tmp_path: Path) -> None:
     assert third.problem is not None
     assert third.problem.startswith(f"{directory.generations}/3/environment.json is damaged: ")
     assert fourth.changes is None
-    assert fourth.problem == f"{directory.store.image(layer('c3').key).with_suffix('.manifest')} is missing"
+    assert fourth.problem == f"{layer('c3').key}.manifest is missing"
 
 
 def test_bytes_live_and_dead(tmp_path: Path) -> None:

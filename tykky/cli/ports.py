@@ -177,7 +177,11 @@ class LaunchPublisher:
         from tykky.runtime.render import render_launch
 
         value = Launch(
-            stack=Stack(record.prefix, tuple(layer.image for layer in record.layers)),
+            stack=Stack(
+                record.prefix,
+                tuple(layer.image for layer in record.layers),
+                sizes=tuple(layer.size for layer in record.layers),
+            ),
             name=record.name,
             activation={name: value for name, value in activation.items() if name != "PATH"},
             path_prepend=tuple(entry for entry in activation.get("PATH", "").split(":") if entry),

@@ -7,8 +7,7 @@ stack and the dead bytes in it at every launch from now on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
@@ -17,7 +16,7 @@ from tykky.layers.change import Moves, difference, moves, runs_post_link, whiteo
 from tykky.layers.keys import Base, PlannedLayer, counted, delta_layer, flat_layer
 from tykky.layers.merged import Merged, PackageName, merge
 from tykky.spec.model import Spec
-from tykky.store.images import Manifest, Store
+from tykky.store.images import Manifest, NewerManifest, Store
 from tykky.store.tiers import Tiers
 
 How = Literal["best", "delta", "rebuild"]
@@ -56,7 +55,7 @@ class Current:
             record = directory.record()
         except EnvironmentDirectoryError as error:
             return cls(None, directory, asked, str(error))
-        damage = _damage(directory, record)
+        damage = directory.damage(record)
         return cls(record, directory, asked, next(iter(damage.values()), None), frozenset(damage))
 
     def where(self, key: str) -> Store | None:
@@ -70,22 +69,24 @@ class Current:
     def manifests(self) -> tuple[Manifest, ...]:
         """Return the manifests of the current layers. Raises `EnvironmentDirectoryError`."""
         assert self.record is not None
-        return tuple(self.directory.store.manifest(layer.key) for layer in self.record.layers)
+        return self.directory.manifests(self.record)
 
+    def looked_into(self) -> Current:
+        """Return the same with what only reading the manifests tells.
 
-def _damage(directory: EnvironmentDirectory, record: GenerationRecord) -> dict[str, str]:
-    """Return key -> what is wrong with the images of a generation, as far as a look at their sizes tells."""
-    found = {}
-    for layer in record.layers:
-        image: Path = directory.image_path(layer)
-        try:
-            size = image.stat().st_size
-        except OSError:
-            found[layer.key] = f"{image.name} is missing"
-            continue
-        if size != layer.size:
-            found[layer.key] = f"{image.name} has {size} bytes, {layer.size} were written"
-    return found
+        Raises `NewerManifest`: that is not ours to mend.
+        """
+        assert self.record is not None
+        damage = {}
+        for layer in self.record.layers:
+            try:
+                self.directory.store.manifest(layer.key)
+            except NewerManifest:
+                raise
+            except EnvironmentDirectoryError as error:
+                damage[layer.key] = str(error)
+        trouble = self.trouble or next(iter(damage.values()), None)
+        return replace(self, trouble=trouble, damaged=self.damaged | frozenset(damage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,8 @@ def _choose(
     earlier = _earlier(current, keys) if how == "best" else None
     if earlier is not None:
         return Choice(_as_planned(earlier, content), (), f"as in generation {earlier.number}")
-    delta = _delta(_Deltas(spec, platform, base, content, tuple(missing)), current)
+    deltas = _Deltas(spec, platform, base, content, tuple(missing))
+    delta = deltas.on(current.manifests(), current.record.content)
     why_not = delta if isinstance(delta, str) else _not_worth(delta.cost) if how == "best" else ""
     if isinstance(delta, str) or why_not:
         _refuse_forced(how, why_not)
@@ -183,16 +185,6 @@ def _choose(
     if not delta.moves.install and not delta.moves.gone:
         return Choice((*delta.below, *scripts), (), "")
     return Choice((*delta.below, delta.layer, *scripts), (), "", delta.moves, delta.cost, delta.lower)
-
-
-def _delta(deltas: _Deltas, current: Current) -> _Delta | str:
-    """Return the delta on what is there, or why there is none."""
-    assert current.record is not None
-    try:
-        manifests = current.manifests()
-    except EnvironmentDirectoryError as error:
-        return str(error)
-    return deltas.on(manifests, current.record.content)
 
 
 def _refuse_forced(how: How, why: str) -> None:
@@ -219,7 +211,7 @@ def _earlier(current: Current, content: Sequence[str]) -> GenerationRecord | Non
             record = current.directory.record(number)
         except EnvironmentDirectoryError:
             continue
-        if record.content == tuple(content) and not _damage(current.directory, record):
+        if record.content == tuple(content) and not current.directory.damage(record):
             return record
     return None
 

@@ -146,7 +146,7 @@ class EnvironmentDirectory:
         return int(name) if name.isdigit() else 0
 
     def damage(self, record: GenerationRecord) -> dict[str, str]:
-        """Return key -> what is wrong with the images of a generation, as far as a look at their sizes tells."""
+        """Return key -> what is wrong with the images of a generation, as far as a look at names and sizes tells."""
         found = {}
         for layer in record.layers:
             image = self.image_path(layer)
@@ -157,6 +157,8 @@ class EnvironmentDirectory:
                 continue
             if size != layer.size:
                 found[layer.key] = f"{image.name} has {size} bytes, {layer.size} were written"
+            elif not image.with_suffix(".manifest").is_file():
+                found[layer.key] = f"{image.with_suffix('.manifest').name} is missing"
         return found
 
     def numbers(self) -> tuple[int, ...]:

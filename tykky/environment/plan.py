@@ -130,6 +130,8 @@ def prepare(
     scripts = script_digests(source.spec, source.directory)
     content = plan_stack(source.spec, source.lock, platform, base, scripts)
     current = Current.of(directory, tiers(directory.store))
+    if current.record is not None and current.record.content != tuple(layer.key for layer in content):
+        current = current.looked_into()
     choice = choose(source.spec, platform, base, content, current, how=how, flatten=flatten)
     return _plan(source, base, content, current, choice)
 

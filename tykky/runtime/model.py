@@ -31,19 +31,22 @@ class Stack:
     tree lies below the prefix (docs/decisions/0002-image-layout.md). `tree` is a host directory that is shown at
     the prefix itself, for builds: read-only on top of the images, or read-write if there are none. `changes` makes
     the images writable, for builds: what programs write goes to the directory `upper` in it, in the form of overlayfs;
-    beside it, `work` is the kernel's.
+    beside it, `work` is the kernel's. `sizes` are the images' bytes, where a launch shall find out about damaged ones.
     """
 
     prefix: str
     images: tuple[str, ...] = ()
     tree: Path | None = None
     changes: Path | None = None
+    sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix) or self.prefix.count("/") < 2:
             raise ValueError(f"not a prefix: {self.prefix!r}")
         if any("\0" in image or not image for image in self.images):
             raise ValueError("an image needs a path")
+        if self.sizes and len(self.sizes) != len(self.images):
+            raise ValueError("sizes are those of the images")
         if self.changes is not None and (not self.images or self.tree is not None):
             raise ValueError("changes lie on top of images, and of nothing else")
 

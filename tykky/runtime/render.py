@@ -114,6 +114,7 @@ def _render_stack(template: str, stack: Stack, **values: object) -> str:
         "prefix": stack.prefix,
         "top": top,
         "images": stack.images,
+        "sizes": stack.sizes,
         "lower": lower[::-1],
         "tree": None if stack.tree is None else str(stack.tree),
         "changes": None if stack.changes is None else str(stack.changes),
@@ -122,6 +123,7 @@ def _render_stack(template: str, stack: Stack, **values: object) -> str:
         "own_binds": _BINDS,
         "stale": _STALE,
     }
+    values["repair"] = "'tykky build' with its spec and lock makes it again"
     values["serve"] = _render("serve.sh.j2", values)
     values["within"] = _render("within.sh.j2", values)
     values["show"] = _render("show.sh.j2", values)

@@ -31,6 +31,10 @@ _STAGE = ".stage-"
 _GUARD = re.compile(r"\.?(\.[0-9a-f]{64}\.guard)(?:\..+)?")  # and what is beside one
 
 
+class NewerManifest(EnvironmentDirectoryError):
+    """A manifest that a newer Tykky wrote."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackagePaths:
     """One installed package of a `kind` (conda, pypi) and the paths it claims, bytecode too, relative to the prefix.
@@ -120,11 +124,10 @@ def _read_manifest(path: Path, identity: tuple[int, ...]) -> Manifest:
     """Read a manifest once: a build asks for those of the same few layers again and again."""
     document = json.loads(gzip.decompress(path.read_bytes()))
     if document["format"] != MANIFEST_FORMAT:
-        newer = document["format"] > MANIFEST_FORMAT
-        raise EnvironmentDirectoryError(
-            f"{path} has format {document['format']}, this tykky reads {MANIFEST_FORMAT}",
-            hint="use the tykky that made it, or a newer one" if newer else _repair(path),
-        )
+        reason = f"{path} has format {document['format']}, this tykky reads {MANIFEST_FORMAT}"
+        if document["format"] > MANIFEST_FORMAT:
+            raise NewerManifest(reason, hint="use the tykky that made it, or a newer one")
+        raise EnvironmentDirectoryError(reason, hint=_repair(path))
     return _manifest_of(document)
 
 
