@@ -8,10 +8,13 @@ no file. `host`, `boot` and `space` (the pid namespace) are digests; what they a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from tykky.guard.holder import Process, start_of, this_process
@@ -73,6 +76,21 @@ def left_behind(place: Path, start: str) -> list[Path]:
             return sorted(Path(x.path) for x in found if x.stat(follow_symlinks=False).st_uid == os.geteuid())
     except OSError:
         return []
+
+
+@contextlib.contextmanager
+def private_directory(parent: Path, start: str) -> Iterator[Path]:
+    """Give a directory for this process alone during the block; what dead ones have left of such is removed before.
+
+    Raises `OSError` as mkdir(2) does.
+    """
+    for path in left_behind(parent, start):
+        shutil.rmtree(path, ignore_errors=True)
+    made = make_private(parent, start)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _place(process: Process) -> tuple[str, str, str]:

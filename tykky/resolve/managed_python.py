@@ -23,6 +23,7 @@ from packaging.version import InvalidVersion, Version
 
 from tykky.access import Access
 from tykky.errors import FetchError, ResolveError
+from tykky.guard.ownership import private_directory
 from tykky.lock.checks import INTERPRETER_SUFFIXES
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, Commands
@@ -84,11 +85,11 @@ class UvPythons:
         """
         with (
             reporter.phase(f"choose a Python for {request.platform}"),
-            tempfile.TemporaryDirectory(prefix="tykky-python-") as scratch,
+            private_directory(Path(tempfile.gettempdir()), "tykky-python-") as scratch,
         ):
-            site = self._site_list(Path(scratch))
-            build = newest(self._builds(site, Path(scratch)), request)
-            sha256, size = self._digest(build, site, Path(scratch))
+            site = self._site_list(scratch)
+            build = newest(self._builds(site, scratch), request)
+            sha256, size = self._digest(build, site, scratch)
         return Package(
             name="cpython",
             version=str(build.version),

@@ -6,13 +6,12 @@ It holds no file: directories to bind the host's on, the links of a merged /usr,
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from tykky.errors import ToolError
-from tykky.guard.ownership import make_private
+from tykky.guard.ownership import private_directory
 from tykky.process import Commands
 
 # Where root directories of other hosts may lie: Apptainer makes what is missing where it can, but not in every mode.
@@ -36,7 +35,7 @@ def make_host_image(
             "mksquashfs is not on PATH",
             hint="install squashfs-tools (Debian, EL, conda-forge); 'tykky doctor' lists all that is needed",
         )
-    with _private(path.parent) as staging:
+    with private_directory(path.parent, STAGE) as staging:
         tree = staging / "tree"
         _fill(tree, prefix, names, root)
         image = staging / "host.sqfs"
@@ -57,22 +56,13 @@ def make_inside(directory: Path, prefix: str, names: Iterable[str]) -> bool:
     if len(wanted | present) > INSIDE_LIMIT:
         if directory.is_dir():
             # In one step: a launch that finds some of the links takes them for all.
-            with _private(directory.parent) as private:
+            with private_directory(directory.parent, STAGE) as private:
                 directory.rename(private / directory.name)
         return False
     directory.mkdir(mode=0o755, exist_ok=True)
     for name in sorted(wanted - present):
         (directory / name).symlink_to(f"{prefix}/{name}")
     return True
-
-
-@contextlib.contextmanager
-def _private(parent: Path) -> Iterator[Path]:
-    made = make_private(parent, STAGE)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _fill(tree: Path, prefix: str, names: Iterable[str], root: Path) -> None:

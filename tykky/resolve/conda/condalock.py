@@ -24,6 +24,7 @@ from typing import Any, Literal, cast
 
 from tykky.access import Access
 from tykky.errors import FetchError, ResolveError, ToolError, TykkyError
+from tykky.guard.ownership import private_directory
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, Commands, clean_environ
 from tykky.progress import Reporter
@@ -145,8 +146,8 @@ class _Question:
         return all(spec.matches(record) for spec in own if spec.channel is None)
 
     def _answer(self, pins: Sequence[str]) -> tuple[Package, ...]:
-        with tempfile.TemporaryDirectory(prefix="tykky-conda-") as scratch:
-            own = Path(scratch) / "channel"
+        with private_directory(Path(tempfile.gettempdir()), "tykky-conda-") as scratch:
+            own = scratch / "channel"
             _write_constraints(own, (*self.constraints, *pins))
             document = {
                 "program": os.fspath(self.program),
@@ -156,7 +157,7 @@ class _Question:
                 "virtual": list(self.request.virtual_packages),
                 "pkgs": os.fspath(self.access.cache / "conda" / "condalock"),
             }
-            actions = self._run(document, Path(scratch))
+            actions = self._run(document, scratch)
         packages = [self._package(action) for action in actions if not _made_up(action)]
         return tuple(sorted(packages, key=lambda package: package.name))
 

@@ -31,6 +31,7 @@ from packaging.version import Version
 from tykky.access import Access
 from tykky.digests import source_fingerprint
 from tykky.errors import FetchError, ResolveError
+from tykky.guard.ownership import private_directory
 from tykky.lock.model import Package
 from tykky.process import Commands, Finished
 from tykky.progress import Reporter
@@ -73,9 +74,8 @@ class PipToolsResolver:
         interpreter = _interpreter(request)
         with (
             reporter.phase(f"choose PyPI packages for {request.platform}"),
-            tempfile.TemporaryDirectory(prefix="tykky-pip-") as scratch,
+            private_directory(Path(tempfile.gettempdir()), "tykky-pip-") as work,
         ):
-            work = Path(scratch)
             stubs = write_stubs(request.provided, work / "provided", marked=True)
             question = write_question(pin_references(request), self.access, ())
             run = _Run(self, request, interpreter, work, Asked(request, self.access, stubs, self.commands.environ))

@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from tykky.access import Access
 from tykky.errors import ToolError
+from tykky.guard.ownership import private_directory
 from tykky.lock.model import Package
 from tykky.process import Commands, Finished
 from tykky.progress import Reporter
@@ -69,9 +70,8 @@ class UvResolver:
         argv = [os.fspath(self.uv), *compile_arguments(request, target, self.access)]
         with (
             reporter.phase(f"choose PyPI packages for {request.platform}"),
-            tempfile.TemporaryDirectory(prefix="tykky-uv-") as scratch,
+            private_directory(Path(tempfile.gettempdir()), "tykky-uv-") as work,
         ):
-            work = Path(scratch)
             _write_files(work, question, preferences(request, self.access))
             report = self._ask([*argv, "--output-file=pylock.toml"], work, asked)
             pylock = (work / "pylock.toml").read_text(encoding="utf-8")
