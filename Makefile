@@ -25,11 +25,12 @@ demo: setup ## lock and build examples/quickstart below .demo, run a program in 
 	@tools/demo.sh
 
 test: setup ## all tests but those that need a prepared host
-	$(bin)/python -m pytest -n auto -m 'not hosts' $(ARGS)
+	$(bin)/python -m pytest -n auto -m 'not hosts and not thorough' $(ARGS)
 
-test-hosts: setup ## the tests with real Apptainers and ordinary users (root; changes this machine)
+test-hosts: setup ## the tests with real Apptainers and ordinary users, and the long ones (root; changes this machine)
 	tests/hosts/setup.sh
 	$(bin)/python -m pytest -m hosts $(ARGS)
+	$(if $(ARGS),,$(bin)/python -m pytest -n auto -m thorough)
 
 lint: venv ## style, types, and the direction of imports
 	$(bin)/ruff check .

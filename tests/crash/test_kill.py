@@ -1,0 +1,145 @@
+"""Invariant 6: kill -9 anywhere, and the last published generation runs, nothing is half-made, the next run cleans up.
+
+Each verb is killed before every one of its system calls that changes something. What is done inside a scratch directory
+(and inside the tree of a host image) is alike, so there every eighth call has to do. A part of the points is in
+`make test`, all others in `make test-hosts`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.mortal import why_not
+from tests.crash.scenes import SCENES, Laid, Scene, Step, Wants, lay_out, make_house, spec
+from tests.crash.verdict import check_killed, outcome
+
+PARTS = 12
+_INNER = re.compile(r"/temporary/tykky-[^/]*/|/\.host-[^/]*/tree/|/logs/build-|^/dev/null$")
+_SPARSE = 8
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+@dataclass
+class Stage:
+    """The scenes of one worker, and the process that dies for them."""
+
+    root: Path
+    _mortal: subprocess.Popen[str] | None = None
+    _steps: dict[tuple[Step, ...], Laid] = field(default_factory=dict)
+    _laid: dict[str, tuple[Laid, list[int], dict[str, object]]] = field(default_factory=dict)
+
+    def run(self, laid: Laid, words: tuple[str, ...], kill: int | None = None) -> dict[str, Any]:
+        """Run a verb in a scene, and kill it before its call number `kill`."""
+        if self._mortal is None:
+            argv = [sys.executable, "-m", "tests.crash.mortal", str(self.root / "said")]
+            self._mortal = subprocess.Popen(
+                argv, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        assert self._mortal.stdin is not None
+        assert self._mortal.stdout is not None
+        request = {"words": words, "cwd": str(laid.desk.directory), "kill": kill, "environ": laid.environ}
+        print(json.dumps(request), file=self._mortal.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self._mortal.stdout.readline())
+        return answer
+
+    def do(self, laid: Laid, *verbs: tuple[str, ...] | None) -> None:
+        """Run verbs in a scene, undisturbed."""
+        for words in verbs:
+            if words is not None:
+                done = self.run(laid, words)
+                assert done["status"] == 0, f"{words}: {done['err']}"
+
+    def laid(self, scene: Scene) -> tuple[Laid, list[int], dict[str, object]]:
+        """Return a scene, the calls before which it is killed, and what comes of it undisturbed."""
+        if scene.name not in self._laid:
+            laid = replace(self._after(scene.steps), scene=scene)
+            copy = laid.copy(self.root / f"{scene.name}-undisturbed", others=False)
+            told = self.run(copy, scene.words)
+            assert told["status"] == 0, told["err"]
+            self.do(copy, scene.after)
+            self._laid[scene.name] = (laid, points(told["calls"], cold=scene.cold), outcome(copy))
+        return self._laid[scene.name]
+
+    def _after(self, steps: tuple[Step, ...]) -> Laid:
+        """Return a desk after these steps; scenes share what they have in common."""
+        if steps not in self._steps:
+            before = self._after(steps[:-1]) if steps else None
+            root = self.root / f"steps-{len(self._steps)}"
+            if before is None:
+                make_house(self.root / "house")
+                laid = lay_out(root, self.root / "cache")
+            else:
+                laid = before.copy(root, others=False)
+                self._take(laid, steps[-1])
+            self._steps[steps] = laid
+        return self._steps[steps]
+
+    def _take(self, laid: Laid, step: Step) -> None:
+        if isinstance(step, Wants):
+            laid.desk.write(spec(self.root / "house", *step.packages))
+        else:
+            self.do(laid, step)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._mortal is not None:
+            self._mortal.communicate()
+
+
+def points(calls: list[list[str]], *, cold: bool) -> list[int]:
+    """Return the numbers of the calls that matter: all on what lasts, and some of the many others."""
+    if cold:
+        return [index for index, (_, path) in enumerate(calls) if "/cache/" in path and not _INNER.search(path)]
+    inner = [index for index, (_, path) in enumerate(calls) if _INNER.search(path)]
+    return sorted({*range(len(calls))} - set(inner) | set(inner[::_SPARSE]))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Where the scenes are."""
+    made = Stage(tmp_path_factory.mktemp("stage"))
+    yield made
+    made.close()
+
+
+def parts() -> Iterator[Any]:
+    for index, scene in enumerate(SCENES):
+        for part in range(PARTS):
+            # In `make test` another part of each scene, so that the parts that scenes share are met at more points.
+            marks = [] if part == index % PARTS else [pytest.mark.thorough]
+            yield pytest.param(scene, part, id=f"{scene.name}-{part}", marks=marks)
+
+
+@pytest.mark.parametrize(("scene", "part"), list(parts()))
+def test_killed_anywhere(stage: Stage, scene: Scene, part: int, tmp_path: Path) -> None:
+    laid, where, undisturbed = stage.laid(scene)
+    wrong = []
+    for point in where[part::PARTS]:
+        copy = laid.copy(tmp_path / str(point), others=True)
+        before = {path: path.read_bytes() for path in copy.theirs if path.is_file()}
+        killed = stage.run(copy, scene.words, point)
+        try:
+            assert killed["status"] in (-9, 0), killed["err"]  # 0: it made fewer calls this time
+            check_killed(copy)
+            stage.do(copy, scene.words, scene.after)
+            assert outcome(copy) == undisturbed
+            assert {path: path.read_bytes() for path in before} == before
+        except (AssertionError, OSError) as error:
+            wrong.append(f"killed before {point}, {killed['calls'][-1]}:\n{error}")
+    assert not wrong, "\n\n".join([f"{len(wrong)} of {len(where[part::PARTS])}", *wrong])
+
+
+def test_there_are_enough_points(stage: Stage) -> None:
+    counts = {scene.name: len(stage.laid(scene)[1]) for scene in SCENES}
+    assert sum(counts.values()) > 200, counts
+    assert all(count > 4 for count in counts.values()), counts
