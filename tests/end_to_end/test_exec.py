@@ -137,6 +137,7 @@ def test_a_failing_command_leaves_spec_and_environment_as_they_were(desk: Desk, 
         "    it cannot be\n\n"
         "hint: the whole log is "
     ) in failed
+    assert failed.endswith(".log; nothing was recorded\n")
     assert left(desk) == before, "no script, no line in the spec, no layer"
     assert not Path(f"{env}/note").exists()
 
@@ -153,7 +154,7 @@ def test_of_several_commands_none_is_recorded_if_one_fails(desk: Desk, env: Path
 def test_what_prevents_the_build_prevents_the_record(desk: Desk, wheels_spec: Spec) -> None:
     desk.write(wheels_spec("alpha"))
     failed = desk.tykky("build", "--exec", "true", status=4)
-    assert failed.err == "error: tykky.lock: no such file\n\nhint: make it with 'tykky lock'\n"
+    assert failed.err == "error: tykky.lock: no such file\n\nhint: make it with 'tykky lock'; nothing was recorded\n"
     assert sorted(path.name for path in desk.directory.iterdir()) == ["tykky.toml"]
 
 
@@ -176,7 +177,8 @@ def test_an_interrupted_command_is_not_recorded(desk: Desk, env: Path) -> None:
 def test_a_spec_that_is_edited_meanwhile_is_left_alone(desk: Desk, env: Path) -> None:
     """Who writes into the spec while the command runs keeps what was written, also when the command fails."""
     spec = desk.directory / "tykky.toml"
-    build(desk, f"echo '# mine' >> '{spec}'; exit 3", status=9)
+    failed = build(desk, f"echo '# mine' >> '{spec}'; exit 3", status=9)
+    assert failed.endswith(".log; tykky.toml was edited meanwhile: take the command out\n")
     assert spec.read_text().endswith("# mine\n")
 
 

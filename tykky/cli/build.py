@@ -70,7 +70,7 @@ def command(
       tykky build --prefix /proj/env    somewhere else
       tykky build --dry-run             which layers and packages, why, cached or not, sizes
       tykky build --rebuild             no layer on top: what a fresh build would have
-      tykky build --exec 'pip install --no-build-isolation flash-attn'
+      tykky build --exec 'python -m pip install --no-build-isolation flash-attn'
                                         a script, recorded in [build] post-install
     """
     if delta and rebuild:
@@ -116,10 +116,11 @@ def recorded(spec_path: Path, commands: Sequence[str]) -> Iterator[None]:
             record(spec_path, one_off)
             done.append(one_off)
         yield
-    except BaseException:
-        for one_off in reversed(done):
-            if one_off.changes:
-                take_back(spec_path, one_off)
+    except BaseException as error:
+        taken = [take_back(spec_path, one_off) for one_off in reversed(done) if one_off.changes]
+        if taken and isinstance(error, TykkyError):
+            said = "nothing was recorded" if all(taken) else f"{spec_path} was edited meanwhile: take the command out"
+            error.hint = f"{error.hint}; {said}" if error.hint else said
         raise
 
 
