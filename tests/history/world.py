@@ -27,7 +27,7 @@ from tykky.environment.choice import How
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.plan import Plan, Source, prepare
 from tykky.errors import BuildError
-from tykky.layers.merged import merge, merged_activation, top_names
+from tykky.layers.merged import merge, top_names
 from tykky.layers.squashfs import mksquashfs
 from tykky.layers.workshop import Workshop
 from tykky.lock.model import Lock, LockedPlatform, Package, Requirements
@@ -183,7 +183,7 @@ class World:
             entries=seen["entries"],
             fingerprint=seen["fingerprint"],
             programs=record.programs,
-            activation=merged_activation(manifests),
+            activation=record.activation,
             top=top_names(merged.files),
             claims={name: (p.identity, p.paths) for name, p in merged.packages.items()},
         )

@@ -22,7 +22,6 @@ def manifest(
     whiteouts: Iterable[str] = (),
     removed: Iterable[tuple[str, str]] = (),
     programs: Iterable[str] = (),
-    activation: dict[str, str] | None = None,
     document: dict[str, Any] | None = None,
 ) -> Manifest:
     """Return a manifest; a file without a size has one byte."""
@@ -40,5 +39,4 @@ def manifest(
         programs=tuple(programs),
         whiteouts=tuple(whiteouts),
         removed=tuple(removed),
-        activation=activation,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tykky.layers.conda import changed_variables, in_order, true_meta
+from tykky.layers.activation import changed_variables
+from tykky.layers.conda import in_order, true_meta
 from tykky.lock.model import Package
 
 

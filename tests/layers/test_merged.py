@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tests.layers.manifests import manifest, package
-from tykky.layers.merged import directories, merge, merged_activation, merged_programs, top_names
+from tykky.layers.merged import directories, merge, merged_programs, top_names
 
 
 def seen(*layers: tuple[Iterable[str], Iterable[str]]) -> dict[str, int]:
@@ -69,12 +69,6 @@ def test_programs_are_those_that_are_seen_and_can_be_started() -> None:
         manifest(["bin/b", "bin/d"], programs=["d"], whiteouts=["bin/c"]),  # b has lost the bit
     ]
     assert merged_programs(layers, merge(layers).files) == ("a", "d")
-
-
-def test_the_last_layer_that_says_something_of_activation_says_all() -> None:
-    assert merged_activation([manifest(activation={"A": "1"}), manifest()]) == {"A": "1"}
-    assert merged_activation([manifest(activation={"A": "1"}), manifest(activation={}), manifest()]) == {}
-    assert merged_activation([]) == {}
 
 
 def test_names_of_directories_and_at_the_top() -> None:

@@ -31,7 +31,6 @@ MANIFEST = Manifest(
     programs=("cowsay",),
     whiteouts=("bin/old",),
     removed=(("pypi", "old"),),
-    activation={"A": "b"},
     tools={"tykky": "0.1.0"},
 )
 

@@ -16,7 +16,7 @@ from tykky.cli.plan_report import show_plan
 from tykky.cli.ports import LaunchPublisher, open_access, open_site, open_workshop
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
 from tykky.environment.build import Built, carry_out, unchanged
-from tykky.environment.choice import How
+from tykky.environment.choice import ASKED_FOR, How
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.leftovers import is_unfinished
 from tykky.environment.plan import Plan, Source, prepare
@@ -31,6 +31,9 @@ from tykky.spec.read import read_spec
 from tykky.spec.record_exec import OneOff, plan_record, record, take_back
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers, tiers_of
+
+
+_DEEP = 6  # layers, from which on a flatten is proposed
 
 
 @click.command()
@@ -150,6 +153,8 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
         with sole(target, "build", wait=wish.wait, say=reporter.note), logged() as log:
             if EnvironmentDirectory(target).moment() != seen:
                 plan = planned()  # another build, or a gc, has ended meanwhile
+            if plan.missing and plan.why not in ("", ASKED_FOR):
+                reporter.note(f"no delta: {plan.why}")
             workshop = open_workshop(site, open_access(site, offline=wish.offline), Commands(log=log), reporter)
             built = carry_out(
                 plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=wish.keep, tiers=tiers
@@ -219,6 +224,8 @@ def _report(built: Built, seconds: float, output: Output) -> None:
         f"published generation {built.record.number} of {built.path}: "
         f"{count} layer{'s' if count != 1 else ''}, {human_bytes(size)}, in {seconds:.1f} s"
     )
+    if count >= _DEEP:
+        print(f"it is {count} layers deep: 'tykky flatten {_quoted(built.path)}' makes one of them")
     example = "python" if "python" in built.record.programs else next(iter(built.record.programs), None)
     if example is not None and built.record.number == 1:
         print(f"try  {_quoted(built.path / 'bin' / example)}")

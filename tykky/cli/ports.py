@@ -172,10 +172,11 @@ class LaunchPublisher:
 
         return render_launcher().encode()
 
-    def launch(self, spec: Spec, record: GenerationRecord, activation: dict[str, str]) -> bytes:
+    def launch(self, spec: Spec, record: GenerationRecord) -> bytes:
         """Return the text of `launch.sh`."""
         from tykky.runtime.render import render_launch
 
+        activation = record.activation
         value = Launch(
             stack=Stack(
                 record.prefix,

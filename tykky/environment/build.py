@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from tykky import __version__
 from tykky.digests import Json, document_key
 from tykky.environment.directory import (
@@ -24,7 +26,8 @@ from tykky.environment.plan import Plan, fresh
 from tykky.environment.publish import Generation, opened, publish, shown_names
 from tykky.environment.scratch import scratch, scratch_parent, scratch_parents
 from tykky.errors import BuildError
-from tykky.layers.merged import Merged, merge, merged_activation, merged_programs, top_names
+from tykky.layers.activation import fixed, has_scripts
+from tykky.layers.merged import Merged, merge, merged_programs, top_names
 from tykky.layers.squashfs import FULL_PLACE_HINT
 from tykky.layers.workshop import Workshop
 from tykky.process import full_disk_hint
@@ -54,7 +57,7 @@ class Publisher(Protocol):
         """Return the launcher's text."""
         ...
 
-    def launch(self, spec: Spec, record: GenerationRecord, activation: dict[str, str]) -> bytes:
+    def launch(self, spec: Spec, record: GenerationRecord) -> bytes:
         """Return the text of `launch.sh`."""
         ...
 
@@ -72,9 +75,9 @@ def identity_of(plan: Plan, publisher: Publisher) -> str:
 def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
     """Return the current generation if it is what the plan leads to. Only reads."""
     directory = EnvironmentDirectory(plan.prefix)
-    if plan.missing or not directory.exists():
+    current = directory.readable_record()
+    if plan.missing or current is None:
         return None
-    current = directory.record()
     same = current.identity == identity_of(plan, publisher)
     if same and tuple(x.key for x in current.layers) == tuple(layer.key for layer in plan.stack):
         return Built(current, plan.prefix, changed=False)
@@ -100,20 +103,16 @@ def carry_out(
     if found is not None:
         return found
     clear_scratch(scratch_parents(scratch_directory, os.environ.get("TMPDIR")))
-    parent = scratch_parent(scratch_directory, reporter.warn) if plan.missing else None
-    with disk_errors(plan.prefix, parent), opened(plan.prefix) as directory:
-        if parent is not None:
-            stores = tiers(directory.store)
-            plan = _brought(plan, stores, reporter)
-            plan = _build_missing(plan, stores, _Scratch(parent, keep, workshop, reporter))
+    place = _Scratch(scratch_parent(scratch_directory, reporter.warn), keep, workshop, reporter)
+    with disk_errors(plan.prefix, place.parent), opened(plan.prefix) as directory:
+        stores = tiers(directory.store)
+        plan = _build_missing(_brought(plan, stores, reporter), stores, place)
         manifests = [directory.store.manifest(layer.key) for layer in plan.stack]
         merged = merge(manifests)
         record = _record(plan, manifests, merged, identity_of(plan, publisher))
+        record = msgspec.structs.replace(record, activation=_activation(record, directory, merged, place))
         publisher.mount_points(directory, record, shown_names(directory, record))
-        files = {
-            "tykky.lock": plan.source.lock_bytes,
-            "launch.sh": publisher.launch(plan.source.spec, record, merged_activation(manifests)),
-        }
+        files = {"tykky.lock": plan.source.lock_bytes, "launch.sh": publisher.launch(plan.source.spec, record)}
         publish(directory, Generation(record, files, publisher.launcher()))
     return Built(record, plan.prefix, changed=True)
 
@@ -173,6 +172,24 @@ def _build_missing(plan: Plan, stores: Tiers, place: _Scratch) -> Plan:
         with place.opened() as workshop:
             make_layers(plan, stores, workshop)
     return plan
+
+
+def _activation(
+    record: GenerationRecord, directory: EnvironmentDirectory, merged: Merged, place: _Scratch
+) -> dict[str, str]:
+    """Return the variables that a generation's packages set, from the current one if that holds the same."""
+    current = directory.readable_record()
+    if current is not None and (current.content, current.prefix) == (record.content, record.prefix):
+        return current.activation
+    if not any(kind == "conda" for kind, _ in merged.packages):
+        return {}
+    if not has_scripts(merged.files):
+        return fixed(record.prefix)
+    from tykky.environment.making import activation_of
+
+    images = [directory.image_path(layer) for layer in record.layers]
+    with place.opened() as workshop:
+        return activation_of(record.prefix, images, merged, workshop)
 
 
 def _record(plan: Plan, manifests: list[Manifest], merged: Merged, identity: str) -> GenerationRecord:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, NewerRecord
 from tykky.errors import BuildError, EnvironmentDirectoryError
 from tykky.layers.change import Moves, difference, moves, runs_post_link, whiteouts
 from tykky.layers.keys import Base, PlannedLayer, counted, delta_layer, flat_layer
@@ -21,6 +21,7 @@ from tykky.store.tiers import Tiers
 
 How = Literal["best", "delta", "rebuild"]
 
+ASKED_FOR = "asked for"
 # More layers than this are not stacked by choice: a mount costs about 1 ms each, and a path lookup asks them all.
 DEEPEST = 8
 # A delta that writes more than this part of what fresh layers would is not worth its depth.
@@ -53,6 +54,8 @@ class Current:
             return cls(None, directory, asked)
         try:
             record = directory.record()
+        except NewerRecord:
+            raise
         except EnvironmentDirectoryError as error:
             return cls(None, directory, asked, str(error))
         damage = directory.damage(record)
@@ -156,7 +159,7 @@ def choose(
     if len(below) == 1:
         return choice
     flat = flat_layer(spec, platform, base, _without_scripts(content), len(below))
-    return Choice((flat, *scripts), below, choice.why or "asked for", choice.moves, choice.cost, choice.lower)
+    return Choice((flat, *scripts), below, choice.why or ASKED_FOR, choice.moves, choice.cost, choice.lower)
 
 
 def _choose(
@@ -171,7 +174,7 @@ def _choose(
         return Choice(_as_planned(current.record, content), (), "")
     missing = [layer for layer in content if current.where(layer.key) is None]
     if how == "rebuild" or (how == "best" and not missing):
-        return Choice(content, (), "asked for" if how == "rebuild" else "")
+        return Choice(content, (), ASKED_FOR if how == "rebuild" else "")
     earlier = _earlier(current, keys) if how == "best" else None
     if earlier is not None:
         return Choice(_as_planned(earlier, content), (), f"as in generation {earlier.number}")

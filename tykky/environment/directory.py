@@ -24,6 +24,10 @@ RECORD_FORMAT = 1
 _LONG_NAME = 170  # bytes; file systems take 255, and a private name has up to 80 more in it
 
 
+class NewerRecord(EnvironmentDirectoryError):
+    """A generation that a newer Tykky published."""
+
+
 class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
     """One layer of a generation. `image` is absolute, or relative to the environment directory."""
 
@@ -40,8 +44,9 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
 
     `identity` is the key of all that makes this generation what it is: what it holds and how that is launched. Two
     generations of one identity run the same. `content` are the keys of the layers that a fresh build would have:
-    what this generation holds, whatever layers it consists of. `why` says what made it other than a build. `spec` is
-    the text of the tykky.toml it was built from, `top` the names at the top of the merged tree.
+    what this generation holds, whatever layers it consists of. `activation` are the variables its packages set.
+    `why` says what made it other than a build. `spec` is the text of the tykky.toml it was built from, `top` the
+    names at the top of the merged tree.
     """
 
     format: int
@@ -55,6 +60,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     layers: tuple[LayerRecord, ...]
     programs: tuple[str, ...]
     content: tuple[str, ...] = ()
+    activation: dict[str, str] = {}
     user: str = ""
     why: str = ""
     spec: str = ""
@@ -132,7 +138,7 @@ class EnvironmentDirectory:
         except (msgspec.DecodeError, OSError) as error:
             raise EnvironmentDirectoryError(f"{file} is damaged: {error}", hint=_REPAIR) from None
         if record.format > RECORD_FORMAT:
-            raise EnvironmentDirectoryError(
+            raise NewerRecord(
                 f"{file} has format {record.format}, this tykky reads {RECORD_FORMAT}",
                 hint=f"it was made by {record.made_by}; use that or a newer one",
             )
@@ -144,6 +150,18 @@ class EnvironmentDirectory:
             raise no_environment(self.path)
         name = self.current.readlink().name
         return int(name) if name.isdigit() else 0
+
+    def readable_record(self) -> GenerationRecord | None:
+        """Return the current generation's record, None if there is none or it is damaged: a build makes another one.
+
+        Raises `NewerRecord`: what a newer Tykky made is not damaged.
+        """
+        try:
+            return self.record() if self.exists() else None
+        except NewerRecord:
+            raise
+        except EnvironmentDirectoryError:
+            return None
 
     def damage(self, record: GenerationRecord) -> dict[str, str]:
         """Return key -> what is wrong with the images of a generation, as far as a look at names and sizes tells."""

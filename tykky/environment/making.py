@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.environment.plan import Plan, Step
 from tykky.environment.scratch import is_noexec
 from tykky.errors import BuildError
-from tykky.layers import conda, delta, flat, managed, pypi, script
+from tykky.layers import activation, conda, delta, flat, managed, pypi, script
 from tykky.layers.delta import DeltaImpossible
-from tykky.layers.merged import merged_activation
+from tykky.layers.merged import Merged, merge
 from tykky.layers.staged import Staged, commit, finish
 from tykky.layers.workshop import Workshop
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers
 
-__all__ = ["DeltaImpossible", "make_layers"]
+__all__ = ["DeltaImpossible", "activation_of", "make_layers"]
 
 
 def make_layers(plan: Plan, stores: Tiers, workshop: Workshop) -> None:
@@ -88,9 +89,21 @@ def _staged(making: _Making, step: Step) -> Staged:
     if layer.kind == "pypi":
         assert making.project is not None
         return pypi.stage(layer, making.project, plan.base, making.images, workshop)
-    activation = merged_activation([making.store.manifest(key) for key in making.below])
+    merged = merge([making.store.manifest(key) for key in making.below])
+    variables = activation_of(plan.source.spec.prefix, making.images, merged, workshop)
     scripts = [plan.source.directory / name for name in plan.source.spec.build.post_install]
-    return script.stage(layer, scripts, making.images, workshop, activation)
+    return script.stage(layer, scripts, making.images, workshop, variables)
+
+
+def activation_of(prefix: str, images: Sequence[Path], merged: Merged, workshop: Workshop) -> dict[str, str]:
+    """Return the variables that the packages of a whole stack set: what `conda activate` would do."""
+    if not any(kind == "conda" for kind, _ in merged.packages):
+        return {}
+
+    def enter(command: Sequence[str]) -> list[str]:
+        return workshop.inside.argv(prefix, images, None, command)
+
+    return activation.activation(merged.files, prefix, enter, workshop)
 
 
 def _delta(making: _Making, step: Step) -> Staged:

@@ -219,9 +219,9 @@ def _kept_interpreter(directory: EnvironmentDirectory, wanted: str | None, minor
 
     An environment that exists keeps its interpreter: what another PATH or module finds first must not rebuild it.
     """
-    if not directory.exists() or (wanted is not None and wanted.startswith("/")):
+    record = directory.readable_record()
+    if record is None or (wanted is not None and wanted.startswith("/")):
         return None
-    record = directory.record()
     serves = record.interpreter is not None and record.python == minor and os.access(record.interpreter, os.X_OK)
     return record.interpreter if serves else None
 

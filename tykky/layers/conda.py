@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tykky.errors import BuildError, ToolError
+from tykky.errors import BuildError
+from tykky.layers.activation import shell
 from tykky.layers.conda_packages import fetch_and_check, link
 from tykky.layers.keys import PlannedLayer
 from tykky.layers.staged import Ground, Staged
-from tykky.layers.tree import make_scripts_relocatable, replace_file, scan
-from tykky.layers.workshop import Enter, Workshop
+from tykky.layers.tree import make_scripts_relocatable, replace_file
+from tykky.layers.workshop import Workshop
 from tykky.lock.model import Package
-from tykky.process import CommandFailed, which
+from tykky.process import CommandFailed
 from tykky.store.images import PackagePaths
 
 # Fields of conda-meta/*.json that tell of this host, this moment, or the way files were linked.
@@ -40,13 +40,11 @@ def stage(planned: PlannedLayer, platform: str, workshop: Workshop) -> Staged:
     if planned.document["post-link-scripts"]:
         run_post_link(planned.packages, tree, prefix, workshop)
     interpreter = tuple(enter([f"{prefix}/bin/python"])) if (tree / "bin" / "python").exists() else None
-    names = [entry.path for entry in scan(tree)]
     return Staged(
         image_root=image_root,
         tree=tree,
         packages=paths,
         interpreter=interpreter,
-        activation=activation(names, prefix, enter, workshop),
     )
 
 
@@ -157,84 +155,3 @@ def in_order(packages: Sequence[Package]) -> list[Package]:
                 stack.append((name, True))
                 stack.extend((dependency.split()[0], False) for dependency in reversed(by_name[name].depends))
     return list(done.values())
-
-
-def shell() -> str:
-    """Return the shell for packages' scripts: bash, which conda's own activation uses, else sh."""
-    try:
-        return os.fspath(which("bash", hint=""))
-    except ToolError:
-        return "/bin/sh"
-
-
-_PATH_MARK = "/usr/bin:/bin"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def activation(names: Iterable[str], prefix: str, enter: Enter, workshop: Workshop) -> dict[str, str]:
-    """Return the variables that `conda activate` would set, computed once.
-
-    `names` are the paths of the tree and `enter` makes it visible at the prefix. The activate.d scripts run inside in a
-    clean set of variables, and what differs afterwards is kept; then etc/conda/env_vars.d/*.json, as conda does. Under
-    PATH stand only the directories that a script put in front.
-    """
-    before = {
-        "PATH": f"{prefix}/bin:{_PATH_MARK}",
-        "HOME": os.fspath(workshop.scratch),
-        "CONDA_PREFIX": prefix,
-        "CONDA_DEFAULT_ENV": prefix.rpartition("/")[2],
-        "CONDA_SHLVL": "1",
-        "LC_ALL": "C.UTF-8",
-    }
-    found = {key: before[key] for key in ("CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL")}
-    known = sorted(names)
-    scripts = [f"{prefix}/{n}" for n in known if _directly_in("etc/conda/activate.d", n) and n.endswith(".sh")]
-    if scripts:
-        found.update(_run_activation(scripts, before, enter, workshop))
-    for name in known:
-        if _directly_in("etc/conda/env_vars.d", name) and name.endswith(".json"):
-            text = workshop.commands.run(enter(["cat", f"{prefix}/{name}"]), cwd=Path("/")).stdout
-            found.update({str(k): str(v) for k, v in json.loads(text).items()})
-    return found
-
-
-def _directly_in(directory: str, path: str) -> bool:
-    return path.rpartition("/")[0] == directory
-
-
-def _run_activation(
-    scripts: Sequence[str], before: Mapping[str, str], enter: Enter, workshop: Workshop
-) -> dict[str, str]:
-    """Source the scripts inside; return what changed."""
-    result = workshop.scratch / "activation"
-    # The scripts' names are arguments, never part of the program's text.
-    program = 'result=$1; shift; for script do . "$script"; done; env -0 >"$result"'
-    command = ["env", "-i", *(f"{k}={v}" for k, v in before.items()), shell(), "-c", program, "activate"]
-    argv = enter([*command, os.fspath(result), *scripts])
-    try:
-        workshop.commands.run(argv, cwd=Path("/"))
-    except CommandFailed as error:
-        raise BuildError(f"an activation script failed: {error.reason}", output=error.output) from None
-    after = dict(
-        item.partition("=")[::2] for item in result.read_bytes().decode("utf-8", "surrogateescape").split("\0") if item
-    )
-    return changed_variables(before, after)
-
-
-def changed_variables(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
-    """Return the patch that leads from `before` to `after`, without what every shell changes.
-
-    Of PATH only what was put in front counts: the user's own PATH is not known yet. Exported shell functions are no
-    variables that a launch could assign, and are left out.
-    """
-    ignored = {"PATH", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "LC_ALL"}
-    patch = {
-        name: value
-        for name, value in sorted(after.items())
-        if name not in ignored and before.get(name) != value and _VARIABLE.fullmatch(name)
-    }
-    known = before.get("PATH", "").split(":")
-    added = [entry for entry in after.get("PATH", "").split(":") if entry and entry not in known]
-    if added:
-        patch["PATH"] = ":".join(added)
-    return patch

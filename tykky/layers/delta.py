@@ -7,7 +7,7 @@ shows afterwards is what a fresh build would show (invariant 3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,6 @@ def stage(making: Making, moves: Moves) -> Staged:
         interpreter=None,
         whiteouts=whiteouts(merged, moves, files),
         removed=tuple(sorted(moves.gone - moves.install)),
-        activate=_activation(making, moves, files),
     )
 
 
@@ -167,20 +166,3 @@ def _drop(tree: Path, paths: set[str]) -> None:
         place = tree / directory
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
-
-
-def _activation(making: Making, moves: Moves, files: Mapping[str, int]) -> Callable[[Path], Mapping[str, str]] | None:
-    """Return what computes the activation of the whole stack, once the delta's image is there; None if it stays."""
-    merged = making.lower.merged
-    if not any(kind == "conda" for kind, _ in moves.install | moves.gone):
-        return None
-    hidden = {path for name in moves.gone for path in merged.packages[name].paths}
-    names = [path for path in merged.files if path not in hidden]
-
-    def activate(image: Path) -> Mapping[str, str]:
-        def enter(command: Sequence[str]) -> list[str]:
-            return making.workshop.inside.argv(making.prefix, [*making.lower.images, image], None, command)
-
-        return conda.activation({*names, *files}, making.prefix, enter, making.workshop)
-
-    return activate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tykky.layers.keys import PlannedLayer
 from tykky.layers.lower import extract
-from tykky.layers.merged import merge, merged_activation
+from tykky.layers.merged import merge
 from tykky.layers.staged import Staged
 from tykky.layers.workshop import Workshop
 from tykky.store.images import Manifest
@@ -24,5 +24,4 @@ def stage(planned: PlannedLayer, images: Sequence[Path], manifests: Sequence[Man
         tree=image_root / prefix.lstrip("/"),
         packages=tuple(package for _, package in sorted(merged.packages.items())),
         interpreter=None,
-        activation=merged_activation(manifests),
     )

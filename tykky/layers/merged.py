@@ -116,14 +116,6 @@ def merged_programs(manifests: Sequence[Manifest], files: Mapping[str, int]) -> 
     )
 
 
-def merged_activation(manifests: Sequence[Manifest]) -> dict[str, str]:
-    """Return the environment-variable patch of the stack: the topmost layer that says something says it all."""
-    for manifest in reversed(manifests):
-        if manifest.activation is not None:
-            return manifest.activation
-    return {}
-
-
 def top_names(files: Iterable[str]) -> tuple[str, ...]:
     """Return the names at the top of the merged tree, sorted: `bin`, `lib`, `pyvenv.cfg`, …"""
     return tuple(sorted({path.partition("/")[0] for path in files}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,8 +43,6 @@ class Staged:
     `image_root` is what becomes the image's root; the tree itself stands below it at the prefix's path.
     `interpreter` is the argv that starts the environment's Python, None where there is none to compile for.
     `skeleton` are paths that were needed to make the tree and are not part of it.
-    `activation` is the patch of the whole stack, None if this layer does not change it; where it can only be found
-    out with the image mounted, `activate` finds it out.
     """
 
     image_root: Path
@@ -54,8 +52,6 @@ class Staged:
     whiteouts: tuple[str, ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     skeleton: tuple[str, ...] = ()
-    activation: Mapping[str, str] | None = None
-    activate: Callable[[Path], Mapping[str, str]] | None = None
 
 
 def finish(planned: PlannedLayer, staged: Staged, store: Store, workshop: Workshop) -> Manifest:
@@ -89,7 +85,6 @@ def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
     with store.stage() as private:
         image = private / f"{planned.key}.sqfs"
         size = _pack(planned, staged, image, sum(files.values()), workshop)
-        activation = staged.activate(image) if staged.activate is not None else staged.activation
         manifest = Manifest(
             key=planned.key,
             kind=planned.kind,
@@ -103,7 +98,6 @@ def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
             programs=programs(entries),
             whiteouts=staged.whiteouts,
             removed=staged.removed,
-            activation=dict(activation) if activation is not None else None,
             tools={"tykky": __version__, "mksquashfs": workshop.packer.text},
         )
         store.commit(image, manifest)

@@ -56,7 +56,6 @@ class Manifest:
 
     `files` maps every file, symlink and empty directory to its bytes. `programs` are the names in the layer's `bin`,
     `whiteouts` the paths it hides and `removed` the packages of lower layers that it takes away, as (kind, name).
-    `activation` is the environment-variable patch of the stack up to here, None if this layer does not change it.
     `tools` says what made it.
     """
 
@@ -72,7 +71,6 @@ class Manifest:
     programs: tuple[str, ...]
     whiteouts: tuple[str, ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
-    activation: dict[str, str] | None = None
     tools: dict[str, str] | None = None
 
     @property
@@ -150,7 +148,6 @@ def _manifest_of(document: dict[str, Any]) -> Manifest:
         programs=tuple(document["programs"]),
         whiteouts=tuple(document.get("whiteouts", ())),
         removed=tuple((kind, name) for kind, name in document.get("removed", ())),
-        activation=document.get("activation"),
         tools=document.get("tools"),
     )
 
