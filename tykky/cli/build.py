@@ -32,7 +32,6 @@ from tykky.spec.record_exec import OneOff, plan_record, record, take_back
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers, tiers_of
 
-
 _DEEP = 6  # layers, from which on a flatten is proposed
 
 

@@ -41,10 +41,12 @@ def _reasons(plan: Plan) -> list[str]:
     found = []
     cost = plan.cost
     if cost is not None:
-        found.append(
-            f"a delta takes about {human_bytes(cost.delta)} of packages, fresh layers {human_bytes(cost.fresh)}; "
-            f"at least {counted(cost.whiteouts, 'whiteout')}; {cost.dead:.0%} of the bytes below are dead then"
-        )
+        parts = [f"a delta takes about {human_bytes(cost.delta)} of packages, fresh layers {human_bytes(cost.fresh)}"]
+        if cost.whiteouts:
+            parts.append(f"at least {counted(cost.whiteouts, 'whiteout')}")
+        if round(cost.dead, 2):
+            parts.append(f"{cost.dead:.0%} of the bytes below are dead then")
+        found.append("; ".join(parts))
     if plan.why:
         found.append(f"why: {plan.why}")
     return found
