@@ -14,6 +14,7 @@ import msgspec
 
 from tykky import __version__
 from tykky.digests import Json, document_key
+from tykky.environment.choice import refused_delta
 from tykky.environment.directory import (
     RECORD_FORMAT,
     EnvironmentDirectory,
@@ -167,6 +168,8 @@ def _build_missing(plan: Plan, stores: Tiers, place: _Scratch) -> Plan:
         with place.opened() as workshop:
             make_layers(plan, stores, workshop)
     except DeltaImpossible as impossible:
+        if plan.how == "delta":
+            raise refused_delta(str(impossible)) from None
         place.reporter.note(f"no delta: {impossible}")
         plan = fresh(plan, str(impossible))
         with place.opened() as workshop:

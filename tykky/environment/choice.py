@@ -192,7 +192,12 @@ def _choose(
 
 def _refuse_forced(how: How, why: str) -> None:
     if how == "delta":
-        raise BuildError(f"no delta can be made: {why}", hint="leave --delta out: fresh layers will be built")
+        raise refused_delta(why)
+
+
+def refused_delta(why: str) -> BuildError:
+    """Return the error for a delta that was asked for and cannot be made."""
+    return BuildError(f"no delta can be made: {why}", hint="leave --delta out: fresh layers will be built")
 
 
 def _not_worth(cost: Cost) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tykky.environment.choice import Choice, Cost, Current, How, choose
@@ -78,6 +78,7 @@ class Plan:
     moves: Moves | None = None
     cost: Cost | None = None
     lower: Merged | None = None
+    how: How = "best"
 
     @property
     def missing(self) -> tuple[Step, ...]:
@@ -133,7 +134,7 @@ def prepare(
     if current.record is not None and current.record.content != tuple(layer.key for layer in content):
         current = current.looked_into()
     choice = choose(source.spec, platform, base, content, current, how=how, flatten=flatten)
-    return _plan(source, base, content, current, choice)
+    return replace(_plan(source, base, content, current, choice), how=how)
 
 
 def fresh(plan: Plan, why: str) -> Plan:
