@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Desk, record, run
+from tests.end_to_end.conftest import MINOR, Desk, record, run
 from tests.end_to_end.traces import state
 
 Spec = Callable[..., str]
@@ -22,11 +22,28 @@ Spec = Callable[..., str]
 NOTE = 'echo kept > "$TYKKY_BUILD_PREFIX/note"'
 
 
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path) -> Path:
+    """A desk with the environment directory `env` of one small package."""
+    place = tmp_path_factory.mktemp("built")
+    environ = {"HOME": str(place), "XDG_CACHE_HOME": str(place / "cache"), "XDG_CONFIG_HOME": str(place / "config")}
+    desk = Desk(place / "desk")
+    desk.directory.mkdir()
+    desk.write(
+        f'[environment]\nname = "demo"\n\n[pypi]\npython = "{MINOR}"\ndependencies = ["alpha"]\n'
+        f'find-links = ["{wheelhouse}"]\nindex-url = "file://{wheelhouse}"\n'
+    )
+    desk.tykky("lock", environ=environ)
+    desk.tykky("build", "--prefix", "env", environ=environ)
+    return desk.directory
+
+
 @pytest.fixture
-def env(desk: Desk, wheels_spec: Spec) -> Path:
-    """The environment directory of one small package, built at the desk."""
-    desk.write(wheels_spec("alpha"))
-    return desk.environment()
+def env(built_once: Path, desk: Desk) -> Path:
+    """The environment directory, at a desk of the test's own."""
+    desk.directory.rmdir()
+    subprocess.run(["cp", "-a", built_once, desk.directory], check=True)
+    return desk.directory / "env"
 
 
 def build(desk: Desk, *commands: str, status: int = 0) -> str:
