@@ -41,7 +41,7 @@ class Foreign:
         made += [self._fill(make_private(place, start), "theirs") for place, start in self._places()]  # ours: we live
         made.append(self._directory(self.temporary / f"tykky-{_dead_note()}", ".kept"))
         if os.geteuid() == 0:
-            another = self.temporary / f"tykky-{_dead_note()[:-1]}0"
+            another = self.temporary / f"tykky-{_dead_note()[:-8]}01234567"
             made.append(self._directory(another, "theirs"))
             os.chown(another, _NOBODY, _NOBODY)
         files = [self.env.parent / ".tykky.lock.bak", self.temporary / "tykky-notes.txt"]

@@ -22,6 +22,7 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -161,6 +162,14 @@ class Files:
 
     def sweep(self) -> None:
         """Remove what processes that are provably dead have left beside the guard."""
+        for path, seen in self.left_beside():
+            if seen is None:
+                path.unlink(missing_ok=True)
+            else:
+                self.remove(path, seen)
+
+    def left_beside(self) -> Iterator[tuple[Path, Seen | None]]:
+        """Give the private names and claims of processes that are provably dead; of a claim, what it holds too."""
         private = re.compile(rf"\.{re.escape(self.path.name)}\.([0-9a-f]{{12}})-(\d+)-(\d+)-[0-9a-f]{{8}}")
         claim = re.compile(rf"\.{re.escape(self.path.name)}\.[0-9a-f]{{32}}\.claim")
         for name in os.listdir(self.path.parent):  # noqa: PTH208 - names are all that is needed
@@ -168,9 +177,9 @@ class Files:
             if match := private.fullmatch(name):
                 place, pid, start = match.groups()
                 if place == self.watch.here.place and self.watch.here.space and _is_gone(int(pid), int(start)):
-                    beside.unlink(missing_ok=True)
+                    yield beside, None
             elif claim.fullmatch(name) and (seen := look(beside)) and self.watch.is_provably_dead(seen):
-                self.remove(beside, seen)
+                yield beside, seen
 
     def _claim_on(self, raw: bytes) -> Path:
         return self.path.with_name(f".{self.path.name}.{hashlib.sha256(raw).hexdigest()[:32]}.claim")

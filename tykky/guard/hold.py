@@ -126,10 +126,11 @@ def guarded(
 
 
 def is_forsaken(path: Path) -> bool:
-    """Say whether there is a guard at `path` whose holder is provably gone. Raises no `OSError`."""
+    """Say whether at `path` or beside it there is what `forget` removes. Raises no `OSError`."""
+    files = Files(path, Watch(this_process(), Pace()))
     with contextlib.suppress(OSError):
         seen = look(path)
-        return seen is not None and Watch(this_process(), Pace()).is_provably_dead(seen)
+        return (seen is not None and files.watch.is_provably_dead(seen)) or any(True for _ in files.left_beside())
     return False
 
 
@@ -140,9 +141,11 @@ def forget(path: Path) -> None:
     """
     files = Files(path, Watch(this_process(), Pace()))
     with contextlib.suppress(OSError):
-        seen = look(path)
-        if seen is not None and files.watch.is_provably_dead(seen):
-            files.remove(path, seen)
+        for _ in range(_HASTY_TRIES):
+            seen = look(path)
+            if seen is None or not files.watch.is_provably_dead(seen) or files.remove(path, seen):
+                break
+            time.sleep(_FIRST_PAUSE)  # another one, or one who died, was removing it
         files.sweep()
 
 
