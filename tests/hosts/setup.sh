@@ -20,7 +20,7 @@ fail() { printf 'test host: %s\n' "$*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail 'needs root (it adds a user, installs packages and sets the mode of /dev/fuse)'
 
 packages() {
-    for package in squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static strace util-linux xz-utils; do
+    for package in squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static rsync strace util-linux xz-utils; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || printf '%s ' "$package"
     done
 }
