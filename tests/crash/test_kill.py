@@ -7,10 +7,7 @@ Each verb is killed before every one of its system calls that changes something.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +18,7 @@ import pytest
 from tests.crash.mortal import why_not
 from tests.crash.scenes import SCENES, Laid, Scene, Step, Wants, lay_out, make_house, spec
 from tests.crash.verdict import check_killed, outcome
+from tests.crash.warm import Warm
 
 PARTS = 12
 _INNER = re.compile(r"/temporary/tykky-[^/]*/|/\.host-[^/]*/tree/|/logs/build-|^/dev/null$")
@@ -34,30 +32,19 @@ class Stage:
     """The scenes of one worker, and the process that dies for them."""
 
     root: Path
-    _mortal: subprocess.Popen[str] | None = None
+    warm: Warm
     _steps: dict[tuple[Step, ...], Laid] = field(default_factory=dict)
     _laid: dict[str, tuple[Laid, list[int], dict[str, object]]] = field(default_factory=dict)
 
     def run(self, laid: Laid, words: tuple[str, ...], kill: int | None = None) -> dict[str, Any]:
         """Run a verb in a scene, and kill it before its call number `kill`."""
-        if self._mortal is None:
-            argv = [sys.executable, "-m", "tests.crash.mortal", str(self.root / "said")]
-            self._mortal = subprocess.Popen(
-                argv, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        assert self._mortal.stdin is not None
-        assert self._mortal.stdout is not None
-        request = {"words": words, "cwd": str(laid.desk.directory), "kill": kill, "environ": laid.environ}
-        print(json.dumps(request), file=self._mortal.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self._mortal.stdout.readline())
-        return answer
+        return self.warm.run(words, laid.desk.directory, environ=laid.environ, kill=kill)
 
     def do(self, laid: Laid, *verbs: tuple[str, ...] | None) -> None:
         """Run verbs in a scene, undisturbed."""
         for words in verbs:
             if words is not None:
-                done = self.run(laid, words)
-                assert done["status"] == 0, f"{words}: {done['err']}"
+                self.warm.do(*words, cwd=laid.desk.directory, environ=laid.environ)
 
     def laid(self, scene: Scene) -> tuple[Laid, list[int], dict[str, object]]:
         """Return a scene, the calls before which it is killed, and what comes of it undisturbed."""
@@ -90,11 +77,6 @@ class Stage:
         else:
             self.do(laid, step)
 
-    def close(self) -> None:
-        """End the process."""
-        if self._mortal is not None:
-            self._mortal.communicate()
-
 
 def points(calls: list[list[str]], *, cold: bool) -> list[int]:
     """Return the numbers of the calls that matter: all on what lasts, and some of the many others."""
@@ -107,9 +89,10 @@ def points(calls: list[list[str]], *, cold: bool) -> list[int]:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Where the scenes are."""
-    made = Stage(tmp_path_factory.mktemp("stage"))
-    yield made
-    made.close()
+    root = tmp_path_factory.mktemp("stage")
+    warm = Warm(root / "said")
+    yield Stage(root, warm)
+    warm.close()
 
 
 def parts() -> Iterator[Any]:

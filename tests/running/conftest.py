@@ -1,0 +1,5 @@
+"""The desk of the whole runs serves here too."""
+
+from tests.end_to_end.conftest import desk
+
+__all__ = ["desk"]
