@@ -1,11 +1,12 @@
-"""Runs `tykky`, and kills it with SIGKILL right before its N-th system call that changes something.
+"""Runs `tykky`, and kills it right before its N-th system call that changes something, or lets that call fail.
 
     python -m tests.crash.mortal        answers a line of JSON for each line of JSON on its standard input:
 
     {"words": ["build"], "cwd": "/p", "kill": 17, "environ": {…}}   run it; with `kill` null it lives
     {"status": -9, "err": "…", "calls": [["mkdir", "/p/x"], …]}     the calls that were made; the last one was not
 
-With `"traced": false` it is only run, which takes less time.
+With `"fail": 5` (an errno, here EIO) it is not killed: that call is not made and fails. ENOSPC is what all later calls
+that need room meet too, as on a full disk. With `"traced": false` it is only run, which takes less time.
 
 It imports Tykky once and forks for every run. The child is traced (ptrace(2)) call by call, its main thread alone: the
 programs that it starts are not, so `clone` stands for each of them. A killed process has made every call before the
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import platform
@@ -48,8 +50,13 @@ _CALLS: dict[str, dict[int, tuple[str, int | None]]] = {"x86_64": _X86_64, "aarc
 _FLAGS = {"x86_64": {2: 1, 257: 2}, "aarch64": {56: 2}}  # of open and openat: which argument says for what
 _FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
+# A full disk lets these be done.
+_GIVE_ROOM = {"unlink", "rmdir", "chmod", "fchmod", "chown", "fchown", "utime"}
+_NEVER_FAIL = {"clone", "exit"}
+
 # numbers of linux/ptrace.h
 _TRACEME, _SYSCALL, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E
+_GETREGS, _SETREGS, _RESULT, _NUMBER = 12, 13, 10, 15
 _MARK_CALLS, _KILL_WITH_US = 1, 1 << 20
 _ENTRY = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -59,13 +66,20 @@ _LIBC.ptrace.restype = ctypes.c_long
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be run, and before which call it ends (counted from 0; None: it lives)."""
+    """What is to be run, and before which call it ends (counted from 0; None: it lives), or which one fails and how."""
 
     words: list[str]
     cwd: str
     kill: int | None
     environ: dict[str, str]
     traced: bool = True
+    fail: int | None = None
+
+    def fails(self, number: int, name: str, path: str) -> bool:
+        """Say whether the call with this number is one that fails."""
+        if self.fail is None or self.kill is None or name in _NEVER_FAIL or path.startswith("/dev/"):
+            return False
+        return number == self.kill or (self.fail == errno.ENOSPC and number > self.kill and name not in _GIVE_ROOM)
 
 
 def why_not() -> str | None:
@@ -90,7 +104,7 @@ def carry_out(run: Run, out: Path) -> dict[str, Any]:
     os.waitpid(child, 0)  # it has stopped itself
     _ptrace(_SETOPTIONS, child, None, _MARK_CALLS | _KILL_WITH_US)
     calls: list[list[str]] = []
-    entering, number = True, 0
+    entering, number, failing = True, 0, False
     while True:
         _ptrace(_SYSCALL, child, None, number)
         _, status = os.waitpid(child, 0)
@@ -102,8 +116,14 @@ def carry_out(run: Run, out: Path) -> dict[str, Any]:
         number = 0
         if entering and (call := _call(child)) is not None:
             calls.append(call)
-            if run.kill == len(calls) - 1:
+            failing = run.fails(len(calls) - 1, *call)
+            if failing:
+                _set_registers(child, {_NUMBER: -1})  # no call has this number
+            elif run.fail is None and run.kill == len(calls) - 1:
                 os.kill(child, signal.SIGKILL)
+        elif failing and not entering:
+            _set_registers(child, {_RESULT: -(run.fail or 0)})
+            failing = False
         entering = not entering
 
 
@@ -128,6 +148,22 @@ def _become(run: Run, out: Path) -> None:
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def why_none_fails() -> str | None:
+    """Return why no call can be made to fail here, or None."""
+    return why_not() or (
+        None if platform.machine() == "x86_64" else "the registers of other machines are not known here"
+    )
+
+
+def _set_registers(pid: int, values: dict[int, int]) -> None:
+    """Change registers by their number in `struct user_regs_struct` (sys/user.h, x86_64)."""
+    registers = (ctypes.c_int64 * 27)()
+    _ptrace(_GETREGS, pid, None, ctypes.addressof(registers))
+    for number, value in values.items():
+        registers[number] = value
+    _ptrace(_SETREGS, pid, None, ctypes.addressof(registers))
 
 
 def _call(pid: int) -> list[str] | None:

@@ -25,6 +25,7 @@ class Warm:
         *,
         environ: Mapping[str, str] | None = None,
         kill: int | None = None,
+        fail: int | None = None,
         traced: bool = True,
     ) -> dict[str, Any]:
         """Run a verb and return what `mortal.py` answers."""
@@ -35,7 +36,14 @@ class Warm:
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"words": words, "cwd": str(cwd), "kill": kill, "environ": environ or {}, "traced": traced}
+        request = {
+            "words": words,
+            "cwd": str(cwd),
+            "kill": kill,
+            "environ": environ or {},
+            "traced": traced,
+            "fail": fail,
+        }
         print(json.dumps(request), file=self._process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer

@@ -132,7 +132,7 @@ def test_jobs_see_their_own_generation_alone(desk: Desk, tmp_path: Path, warm: W
         for job in jobs:
             job.end()
     warm.do("gc", "env", "--older-than", "0m", cwd=cwd)
-    assert os.listdir(env / ".tykky" / "generations") == [str(updates + 2)]
+    assert os.listdir(env / ".tykky" / "generations") == [(env / ".tykky" / "current").readlink().name]
     assert len(list((env / ".tykky" / "layers").glob("*.sqfs"))) == 1
     last = Job.start(env)
     last.check()
