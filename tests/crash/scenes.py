@@ -73,7 +73,6 @@ SCENES = (
     Scene("first", _BUILD, (_NEW, _LOCK), fresh=True),
     Scene("cold", _BUILD, (_NEW, _LOCK), fresh=True, cold=True),
     Scene("update", (*_BUILD, "--delta"), _GROWN),
-    Scene("rebuild", (*_BUILD, "--rebuild"), _GROWN),
     Scene("rollback", ("rollback", "env", "1"), _UPDATED),
     Scene("flatten", ("flatten", "env"), _UPDATED),
     Scene("gc", ("gc", "env", "--older-than", "0m"), (*_UPDATED, ("flatten", "env"))),

@@ -24,7 +24,7 @@ INODES = [f"nr_inodes+{number}" for number in range(16)]
 @pytest.mark.parametrize(
     "limits",
     [
-        pytest.param([*SIZES[::6], *INODES[::5]], id="sample"),
+        pytest.param([*SIZES[::8], *INODES[::7]], id="sample"),
         pytest.param(SIZES, id="sizes", marks=pytest.mark.thorough),
         pytest.param(INODES, id="inodes", marks=pytest.mark.thorough),
     ],
