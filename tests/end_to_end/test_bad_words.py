@@ -65,11 +65,14 @@ def test_what_is_published_was_damaged(desk: Desk, wheels_spec: Spec) -> None:
     file = env / ".tykky" / "current" / "environment.json"
     file.write_text(file.read_text()[:100])
     repair = "\n\nhint: run 'tykky build' with the spec and lock it was made from\n"
-    for words in (("info", env), ("verify", env), ("run", env, "true"), ("build", "--prefix", env)):
+    for words in (("info", env), ("verify", env), ("run", env, "true"), ("tree", env)):
         failed = desk.tykky(*words, status=11)
         assert failed.err.startswith(f"error: {file} is damaged: ")
         assert failed.err.endswith(repair)
     assert f"damaged: {file} is damaged: " in desk.tykky("list", desk.directory).out
+    desk.tykky("build", "--prefix", env)
+    assert desk.tykky("build", "--prefix", env).out == f"{env} is up to date (generation 2)\n"
+    assert desk.tykky("verify", env).status == 0
 
 
 # Programs that `tykky run` becomes

@@ -20,6 +20,7 @@ from tykky.environment.choice import ASKED_FOR, How
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.leftovers import is_unfinished
 from tykky.environment.plan import Plan, Source, prepare
+from tykky.environment.publish import check_place
 from tykky.environment.sole import sole
 from tykky.errors import TykkyError
 from tykky.lock.read import read_lock
@@ -138,6 +139,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
             source, target, find_interpreter_here, check=wish.check, how=wish.how, flatten=wish.flatten, tiers=tiers
         )
 
+    check_place(target)
     seen = EnvironmentDirectory(target).moment()
     plan = planned()
     for drift in drifted_sources(source.lock, source.directory) if wish.check else ():

@@ -7,6 +7,7 @@ import json
 from tykky.cli.reporters import human_bytes
 from tykky.environment.plan import Plan, Step
 from tykky.layers.keys import counted
+from tykky.layers.merged import PackageName
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:
@@ -18,9 +19,8 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     for step in plan.steps:
         note = "" if step.lasting else ", then gone from the stack"
         print(f"  {step.layer.kind:<6} {step.layer.key[:12]}  {step.layer.reason}: {_state(step)}{note}")
-        if step.layer.kind == "delta" and not step.cached:
-            for sign, name, text in _changes(plan):
-                print(f"      {sign} {name} {text}")
+    for sign, name, text in _changes(plan) if plan.missing else ():
+        print(f"    {sign} {name} {text}")
     for line in _reasons(plan):
         print(line)
     if not plan.missing:
@@ -53,16 +53,17 @@ def _reasons(plan: Plan) -> list[str]:
 
 
 def _changes(plan: Plan) -> list[tuple[str, str, str]]:
-    """Return sign, name and what is known of the packages that a delta moves, by name."""
-    if plan.moves is None:
+    """Return sign, name, and the versions before and after, of the packages that change, by name."""
+    if plan.moves is None or plan.lower is None:
         return []
-    versions: dict[tuple[str, str], str] = {
-        (p.kind, p.name): p.version for step in plan.steps for p in step.layer.packages
-    }
+    after: dict[PackageName, str] = {(p.kind, p.name): p.version for layer in plan.content for p in layer.packages}
+    before = {name: package.version for name, package in plan.lower.packages.items()}
     found = []
     for name in plan.moves.install | plan.moves.gone:
-        sign = "-" if name not in plan.moves.install else "~" if name in plan.moves.gone else "+"
-        found.append((sign, name[1], f"{versions.get(name, '') if sign != '-' else ''} ({name[0]})".strip()))
+        old, new = before.get(name), after.get(name)
+        sign = "-" if new is None else "~" if old is not None else "+"
+        versions = " -> ".join(version for version in (old, new) if version is not None)
+        found.append((sign, name[1], f"{versions} ({name[0]})"))
     return sorted(found, key=lambda change: change[1:])
 
 

@@ -97,6 +97,7 @@ class Cost:
     """What a delta costs: bytes of packages for it and for fresh layers, and bytes of the stack, seen and in all.
 
     `whiteouts` is how many paths it hides at least; paths of replaced packages that come again are not known yet.
+    `replaces` is how many deltas it stands in for, because the stack is as deep as it may be.
     """
 
     delta: int
@@ -104,6 +105,7 @@ class Cost:
     live: int
     total: int
     whiteouts: int
+    replaces: int = 0
 
     @property
     def dead(self) -> float:
@@ -181,9 +183,11 @@ def _choose(
     deltas = _Deltas(spec, platform, base, content, tuple(missing))
     delta = deltas.on(current.manifests(), current.record.content)
     why_not = delta if isinstance(delta, str) else _not_worth(delta.cost) if how == "best" else ""
-    if isinstance(delta, str) or why_not:
-        _refuse_forced(how, why_not)
-        return Choice(content, (), why_not)
+    if isinstance(delta, str):
+        _refuse_forced(how, delta)
+        return Choice(content, (), delta)
+    if why_not:
+        return Choice(content, (), why_not, delta.moves, delta.cost, delta.lower)
     scripts = tuple(layer for layer in content if layer.kind == "script")
     if not delta.moves.install and not delta.moves.gone:
         return Choice((*delta.below, *scripts), (), "")
@@ -202,6 +206,10 @@ def refused_delta(why: str) -> BuildError:
 
 def _not_worth(cost: Cost) -> str:
     if cost.delta > cost.fresh * _WORTH:
+        if cost.replaces:
+            return (
+                f"with {DEEPEST} layers one delta has to replace {cost.replaces}, and most has changed since the base"
+            )
         return "most of it changes"
     if cost.dead > _DEAD:
         return f"{cost.dead:.0%} of the bytes below would be dead"
@@ -248,7 +256,9 @@ class _Deltas:
         wanted = _without_scripts(self.content)
         lower = [manifest for manifest in manifests if manifest.kind != "script"]
         before = before[: len(before) - (len(manifests) - len(lower))]
+        replaced = 0
         if len(lower) + 1 + len(self.content) - len(wanted) > DEEPEST:
+            replaced = sum(manifest.kind == "delta" for manifest in lower)
             lower = [manifest for manifest in lower if manifest.kind != "delta"]
             before = _content_of(lower)
         merged = merge(lower)
@@ -259,7 +269,7 @@ class _Deltas:
             return why_not
         layer = delta_layer(self.spec, self.platform, self.base, before, wanted, describe(found))
         below = tuple(_planned(manifest) for manifest in lower)
-        return _Delta(below, merged, layer, found, self._cost(lower, merged, found))
+        return _Delta(below, merged, layer, found, replace(self._cost(lower, merged, found), replaces=replaced))
 
     def _cost(self, lower: Sequence[Manifest], merged: Merged, found: Moves) -> Cost:
         total = sum(manifest.tree_bytes for manifest in lower)

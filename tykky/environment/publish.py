@@ -240,7 +240,7 @@ def cannot_write(path: Path, error: OSError) -> EnvironmentDirectoryError:
         hint = "your quota is used up there (space or files); choose another --prefix; the environment is as it was"
     elif error.errno == errno.EROFS:
         hint = "it is mounted read-only here: do this on a host where it is not (programs of an environment run here)"
-    elif EnvironmentDirectory(path).exists():
+    elif error.errno in (errno.EACCES, errno.EPERM) and EnvironmentDirectory(path).exists():
         hint = f"it belongs to {_owner(path)}: ask for it there, or build an environment directory of your own"
     else:
         hint = "choose another directory with --prefix, or ask its owner"

@@ -148,7 +148,7 @@ def extract(images: Sequence[Path], root: Path, workshop: Workshop) -> None:
     unsquashfs = which("unsquashfs", hint=INSTALL_HINT)
     root.mkdir(parents=True)
     for number, image in enumerate(images):
-        with workshop.reporter.phase(f"unpack {image.name[:12]} for the scripts"):
+        with workshop.reporter.phase(f"unpack {image.name[:12]}"):
             entries = listing(list_image(image, workshop), "/")
             if number:
                 _make_way(root, entries)

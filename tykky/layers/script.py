@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -161,7 +162,7 @@ def run_scripts(
     `enter` makes command lines that run inside. Raises `ScriptFailed`.
     """
     commands = replace(workshop.commands, environ=_impersonal(workshop.commands))
-    variables = _variables(prefix, environ, workshop.scratch)
+    variables = _variables(prefix, environ, workshop)
     alone = Alone() if workshop.inside.script_network else without_network(enter, commands)
     for script in scripts:
         with workshop.reporter.phase(f"run {script.name}"):
@@ -178,10 +179,12 @@ def _impersonal(commands: Commands) -> dict[str, str]:
     return {name: value for name, value in commands.environ.items() if name not in _PERSONAL}
 
 
-def _variables(prefix: str, activation: Mapping[str, str], scratch: Path) -> dict[str, str]:
+def _variables(prefix: str, activation: Mapping[str, str], workshop: Workshop) -> dict[str, str]:
     """Return what scripts see besides the cleaned variables of the host: the environment, activated, and no user's."""
+    scratch = workshop.scratch
     temporary = tempfile.mkdtemp(prefix="tmp-", dir=scratch)
-    path = (f"{prefix}/bin", activation.get("PATH", ""), os.environ.get("PATH", "/usr/bin:/bin"))
+    host = os.environ.get("PATH", "/usr/bin:/bin")
+    path = (f"{prefix}/bin", activation.get("PATH", ""), os.fspath(_tools(prefix, workshop)), host)
     return {
         **activation,
         "PATH": ":".join(entries for entries in path if entries),
@@ -193,6 +196,33 @@ def _variables(prefix: str, activation: Mapping[str, str], scratch: Path) -> dic
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+_PIP = """#!/bin/sh
+uv={uv} prefix={prefix}
+export UV_PYTHON="$prefix/bin/python" UV_NO_CONFIG=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
+export UV_BREAK_SYSTEM_PACKAGES=1 UV_CACHE_DIR="$HOME/.cache/uv"
+"$uv" pip "$@"
+status=$?
+[ -s "$prefix/.lock" ] || rm -f "$prefix/.lock"
+exit "$status"
+"""
+
+
+def _tools(prefix: str, workshop: Workshop) -> Path:
+    """Return a directory with a `pip` for environments that have none: uv, for the environment's interpreter.
+
+    It stands behind the environment's own `bin` in PATH and before the host's: the host's pip would install into the
+    host.
+    """
+    directory = workshop.scratch / "script-tools"
+    directory.mkdir(exist_ok=True)
+    text = _PIP.format(uv=shlex.quote(os.fspath(workshop.uv)), prefix=shlex.quote(prefix))
+    for name in ("pip", "pip3"):
+        tool = directory / name
+        tool.write_text(text, encoding="utf-8")
+        tool.chmod(0o755)
+    return directory
 
 
 def _interpreter_of(script: Path) -> list[str]:
