@@ -20,7 +20,15 @@ def test_the_readme_has_a_session() -> None:
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(
+            d, id=str(d.relative_to(ROOT)), marks=[] if d.parent != ROOT / "docs" / "how-to" else pytest.mark.thorough
+        )
+        for d in DOCUMENTS
+    ],
+)
 def test_a_session_prints_what_the_document_says(document: Path, tmp_path: Path) -> None:
     directory = tmp_path / "work"
     directory.mkdir()

@@ -8,6 +8,7 @@ from tests.channel import CondaPackage, text
 from tests.channel.nasty import put
 from tests.history.test_history_does_not_show import Step, assert_same, take
 from tests.history.world import Wanted, World
+from tests.sample import sampled
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.errors import BuildError
 
@@ -83,17 +84,17 @@ def steps(lines: tuple[str, ...]) -> list[Step]:
     return [Step({}) for _ in lines]
 
 
-@pytest.mark.parametrize("lines", CONDA.values(), ids=CONDA)
+@pytest.mark.parametrize("lines", sampled([(lines,) for lines in CONDA.values()], every=4), ids=CONDA)
 def test_by_deltas(world: World, lines: tuple[str, ...]) -> None:
     assert set(take(world, wanted(lines), steps(lines))[1:]) == {"delta"}
 
 
-@pytest.mark.parametrize("lines", VENV.values(), ids=VENV)
+@pytest.mark.parametrize("lines", sampled([(lines,) for lines in VENV.values()], every=3), ids=VENV)
 def test_by_deltas_of_a_venv(world: World, lines: tuple[str, ...]) -> None:
     assert set(take(world, wanted(lines, based_on_conda=False), steps(lines))[1:]) == {"delta"}
 
 
-@pytest.mark.parametrize("lines", ENTANGLED.values(), ids=ENTANGLED)
+@pytest.mark.parametrize("lines", sampled([(lines,) for lines in ENTANGLED.values()], every=4), ids=ENTANGLED)
 def test_by_fresh_layers(world: World, lines: tuple[str, ...]) -> None:
     assert "delta" not in take(world, wanted(lines), steps(lines))
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.resolve.pypi_asking import PLATFORM, PYTHON, Asking, private_home, versions
 from tests.resolve.pypi_index import Index
+from tests.sample import sampled
 from tests.wheelmaker import make_project, make_sdist, make_wheel
 from tykky.digests import file_sha256, source_fingerprint
 from tykky.errors import FetchError, ResolveError
@@ -18,7 +19,7 @@ from tykky.lock.model import Package
 KINDS = ["uv", "pip-tools"]
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=sampled(KINDS, 2))
 def ask(request: pytest.FixtureRequest, tmp_path: Path, pypi_index: Index, monkeypatch: pytest.MonkeyPatch) -> Asking:
     private_home(tmp_path, monkeypatch)
     return Asking(request.param, tmp_path, pypi_index.url)
