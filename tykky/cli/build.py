@@ -73,7 +73,7 @@ def command(
       tykky build --prefix /proj/env    somewhere else
       tykky build --dry-run             which layers and packages, why, cached or not, sizes
       tykky build --rebuild             no layer on top: what a fresh build would have
-      tykky build --exec 'python -m pip install --no-build-isolation flash-attn'
+      tykky build --exec 'pip install --no-build-isolation flash-attn'
                                         a script, recorded in [build] post-install
     """
     if delta and rebuild:
