@@ -17,7 +17,7 @@ from tests.end_to_end.test_bad_places import needs_tmpfs
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 SIZES = [f"size+{pages}" for pages in range(24)]
-INODES = [f"nr_inodes+{number}" for number in range(16)]
+INODES = [f"nr_inodes+{number}" for number in range(0, 90, 6)]
 
 
 @needs_tmpfs

@@ -238,3 +238,19 @@ def test_json_says_what_was_built(desk: Desk, env: Path) -> None:
     assert (result["event"], result["generation"], result["changed"]) == ("result", 2, True)
     assert len(result["layers"]) == len(kinds(env)) == 2
     assert os.fspath(env) == result["directory"]
+
+
+def test_pip_is_the_environments_where_it_has_none(env: Path, desk: Desk, wheelhouse: Path, tmp_path: Path) -> None:
+    """The first pip in the host's PATH would install into the host."""
+    trap = tmp_path / "host-bin"
+    trap.mkdir()
+    for name in ("pip", "pip3"):
+        (trap / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/hosts-pip-ran\n")
+        (trap / name).chmod(0o755)
+    command = f"pip install --no-index --no-deps --find-links {wheelhouse} beta"
+    words = ("build", "--prefix", "env", "--exec", command)
+    desk.tykky(*words, environ={"PATH": f"{trap}{os.pathsep}{os.environ['PATH']}"})
+    assert not (tmp_path / "hosts-pip-ran").exists()
+    said = run([env / "bin" / "python", "-c", "import shared_ns.beta_part as b, sys; print(b.__file__.startswith(sys.prefix))"])
+    assert said == "True\n"
+    assert not any(path.name == ".lock" for path in env.iterdir())

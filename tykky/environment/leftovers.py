@@ -39,6 +39,7 @@ def is_unfinished(directory: EnvironmentDirectory) -> bool:
         return False
     return (
         bool(leftovers(directory))
+        or directory.store.is_forsaken()
         or is_forsaken(directory.guard)
         or is_forsaken(directory.first_guard)
         or any(path.is_symlink() or path.exists() for path in unfinished_names(directory))

@@ -15,6 +15,7 @@ from tykky.guard.ownership import left_behind, make_private
 _PATIENCE = 10.0  # seconds
 _MOMENT = 0.2  # seconds
 _START = "tykky-"
+_STARTS = (_START, "tykky-uv-", "tykky-pip-", "tykky-python-", "tykky-conda-")  # the others are the resolvers'
 _KEPT = ".kept"  # in a directory that its user wants to look at
 _CANDIDATES = ("/tmp", "/var/tmp")  # noqa: S108 - what is made in them is private
 
@@ -94,8 +95,9 @@ def remove_tree(path: Path) -> None:
 
 
 def scratch_left_behind(parent: Path) -> list[Path]:
-    """Return what builds of this user and host that are provably gone have left in `parent`; not what they kept."""
-    return [path for path in left_behind(parent, _START) if not (path / _KEPT).exists()]
+    """Return what builds and locks of this user and host, provably gone, have left in `parent`; not what they kept."""
+    found = [path for start in _STARTS for path in left_behind(parent, start)]
+    return [path for path in found if not (path / _KEPT).exists()]
 
 
 def is_noexec(path: Path) -> bool:

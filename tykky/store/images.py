@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
-from tykky.guard import forget, guarded
+from tykky.guard import forget, guarded, is_forsaken
 from tykky.guard.ownership import left_behind, make_private
 
 MANIFEST_FORMAT = 2
@@ -192,10 +192,18 @@ class Store:
         """Remove what processes of this user and host that are provably gone have left. Raises no `OSError`."""
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True)
+        for guard in self._guards():
+            forget(guard)
+
+    def is_forsaken(self) -> bool:
+        """Say whether there is a guard of an image, or what was left of taking one, that `sweep` removes."""
+        return any(map(is_forsaken, self._guards()))
+
+    def _guards(self) -> set[Path]:
         with contextlib.suppress(OSError):
             names = os.listdir(self.directory)  # noqa: PTH208 - names are all that is needed
-            for guard in {match[1] for name in names if (match := _GUARD.fullmatch(name))}:
-                forget(self.directory / guard)
+            return {self.directory / match[1] for name in names if (match := _GUARD.fullmatch(name))}
+        return set()
 
     def commit(self, image: Path, manifest: Manifest) -> Path:
         """Give a staged image its name. A whole one that is there already stays: they are equal.
