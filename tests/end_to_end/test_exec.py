@@ -251,6 +251,6 @@ def test_pip_is_the_environments_where_it_has_none(env: Path, desk: Desk, wheelh
     words = ("build", "--prefix", "env", "--exec", command)
     desk.tykky(*words, environ={"PATH": f"{trap}{os.pathsep}{os.environ['PATH']}"})
     assert not (tmp_path / "hosts-pip-ran").exists()
-    said = run([env / "bin" / "python", "-c", "import shared_ns.beta_part as b, sys; print(b.__file__.startswith(sys.prefix))"])
-    assert said == "True\n"
+    code = "import shared_ns.beta_part as part, sys; print(part.__file__.startswith(sys.prefix))"
+    assert run([env / "bin" / "python", "-c", code]) == "True\n"
     assert not any(path.name == ".lock" for path in env.iterdir())
