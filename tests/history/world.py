@@ -146,11 +146,11 @@ class World:
         """Bring P at `prefix` to what is wanted. A delta that is forced and impossible becomes the best way."""
         source = self.source(wanted)
         try:
-            plan = self.plan(prefix, source, how, flatten=flatten)
-        except BuildError:
-            assert how == "delta"
-            plan = self.plan(prefix, source, flatten=flatten)
-        return self.carry_out(plan)
+            return self.carry_out(self.plan(prefix, source, how, flatten=flatten))
+        except BuildError as error:
+            if how != "delta" or not error.reason.startswith("no delta can be made: "):
+                raise
+            return self.carry_out(self.plan(prefix, source, flatten=flatten))
 
     def carry_out(self, plan: Plan) -> Built:
         """Carry out a plan."""
