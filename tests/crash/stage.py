@@ -14,7 +14,7 @@ from tests.crash.scenes import SCENES, Laid, Scene, Step, Wants, lay_out, make_h
 from tests.crash.verdict import outcome
 from tests.crash.warm import Warm
 
-PARTS = 20
+PARTS = 40
 _INNER = re.compile(r"/temporary/tykky-[^/]*/|/\.host-[^/]*/tree/|/logs/build-|^/dev/null$")
 _SPARSE = 8
 

@@ -20,13 +20,14 @@ from tests.channel import Served
 from tests.end_to_end.conftest import MINOR, Desk, record, run
 from tests.end_to_end.traces import names, state, wait_until_nothing_names
 from tests.resolve.pypi_index import Index
+from tests.sample import sampled
 from tests.wheelmaker import make_project, make_wheel
 from tykky.guard.ownership import is_left_behind
 
 Spec = Callable[..., str]
 
 _PATIENCE = 120.0  # seconds until a build on a busy machine is where the test wants it
-SIGNALS = [(signal.SIGINT, 130, "\ninterrupted\n"), (signal.SIGTERM, 143, "ended by SIGTERM\n")]
+SIGNALS = sampled([(signal.SIGINT, 130, "\ninterrupted\n"), (signal.SIGTERM, 143, "ended by SIGTERM\n")], every=2)
 
 
 @pytest.fixture

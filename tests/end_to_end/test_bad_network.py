@@ -12,6 +12,7 @@ from tests.channel import Served
 from tests.end_to_end.conftest import MINOR, Desk, Finished, run
 from tests.end_to_end.traces import names, state
 from tests.resolve.pypi_index import Fault, Index
+from tests.sample import sampled
 from tests.wheelmaker import make_wheel
 
 NETWORK = (
@@ -90,11 +91,14 @@ def refused(desk: Desk, *words: str, said: str, status: int = 7, **environ: str)
 
 @pytest.mark.parametrize(
     ("fault", "why", "hint"),
-    [
-        (500, "answered 500 Internal Server Error (2 tries)", UNWELL),
-        ("hang", "cannot be reached: it did not answer in time (2 tries)", TIME),
-        ("drop", "cannot be reached: the connection was closed (2 tries)", NETWORK),
-    ],
+    sampled(
+        [
+            (500, "answered 500 Internal Server Error (2 tries)", UNWELL),
+            ("hang", "cannot be reached: it did not answer in time (2 tries)", TIME),
+            ("drop", "cannot be reached: the connection was closed (2 tries)", NETWORK),
+        ],
+        every=2,
+    ),
 )
 def test_the_index_fails(desk: Desk, index: Index, fault: Fault, why: str, hint: str) -> None:
     desk.write(pypi(index.url)).tykky("lock")
@@ -138,23 +142,26 @@ def test_the_index_wants_other_credentials(desk: Desk, index: Index) -> None:
 
 @pytest.mark.parametrize(
     ("switch", "value", "why", "hint"),
-    [
-        (
-            "status",
-            404,
-            "HTTP 404 Not Found\n\n    could not find subdir 'noarch' in channel '{url}/'\n"
-            "    Caused by: HTTP status client error (404 Not Found) for url ({url}/noarch/repodata.json)",
-            "check its name; a server may also answer 404 where credentials are missing",
-        ),
-        ("status", 500, "HTTP 500 Internal Server Error", "try again later, or set a mirror in site.toml"),
-        (
-            "truncate",
-            True,
-            "the answer was cut short or damaged",
-            "try again; if it stays so, the server or a proxy on the way is broken",
-        ),
-        ("basic", ("me", "right"), "HTTP 401 Unauthorized", CONDA_CREDENTIALS),
-    ],
+    sampled(
+        [
+            (
+                "status",
+                404,
+                "HTTP 404 Not Found\n\n    could not find subdir 'noarch' in channel '{url}/'\n"
+                "    Caused by: HTTP status client error (404 Not Found) for url ({url}/noarch/repodata.json)",
+                "check its name; a server may also answer 404 where credentials are missing",
+            ),
+            ("status", 500, "HTTP 500 Internal Server Error", "try again later, or set a mirror in site.toml"),
+            (
+                "truncate",
+                True,
+                "the answer was cut short or damaged",
+                "try again; if it stays so, the server or a proxy on the way is broken",
+            ),
+            ("basic", ("me", "right"), "HTTP 401 Unauthorized", CONDA_CREDENTIALS),
+        ],
+        every=2,
+    ),
 )
 def test_the_channel_fails(desk: Desk, channel_server: Served, switch: str, value: object, why: str, hint: str) -> None:
     url = channel_server.url
@@ -219,22 +226,25 @@ def test_a_wheel_cannot_be_had(desk: Desk, index: Index, fault: Fault, why: str,
 
 @pytest.mark.parametrize(
     ("switch", "value", "why", "hint"),
-    [
-        (
-            "status",
-            404,
-            "HTTP 404 Not Found",
-            "check its name; a server may also answer 404 where credentials are missing",
-        ),
-        ("status", 500, "HTTP 500 Internal Server Error", "try again later, or set a mirror in site.toml"),
-        (
-            "truncate",
-            True,
-            "the answer was cut short or damaged",
-            "try again; if it stays so, the server or a proxy on the way is broken",
-        ),
-        ("basic", ("me", "right"), "HTTP 401 Unauthorized", CONDA_CREDENTIALS),
-    ],
+    sampled(
+        [
+            (
+                "status",
+                404,
+                "HTTP 404 Not Found",
+                "check its name; a server may also answer 404 where credentials are missing",
+            ),
+            ("status", 500, "HTTP 500 Internal Server Error", "try again later, or set a mirror in site.toml"),
+            (
+                "truncate",
+                True,
+                "the answer was cut short or damaged",
+                "try again; if it stays so, the server or a proxy on the way is broken",
+            ),
+            ("basic", ("me", "right"), "HTTP 401 Unauthorized", CONDA_CREDENTIALS),
+        ],
+        every=2,
+    ),
 )
 def test_a_conda_package_cannot_be_had(
     desk: Desk, channel_server: Served, switch: str, value: object, why: str, hint: str
