@@ -99,6 +99,7 @@ def test_by_fresh_layers(world: World, lines: tuple[str, ...]) -> None:
     assert "delta" not in take(world, wanted(lines), steps(lines))
 
 
+@pytest.mark.thorough
 def test_what_is_excluded_stays_away(world: World) -> None:
     lines = ("junk=1 p:path=2", "junk=2 p:path=1", "junk=1")
     exclude = ("**/*.junk",)
@@ -117,7 +118,7 @@ rm -rf share/d1
 """
 
 
-@pytest.mark.parametrize("based_on_conda", [True, False], ids=["conda", "venv"])
+@pytest.mark.parametrize("based_on_conda", sampled([True, False], every=2), ids=["conda", "venv"])
 def test_a_script_runs_again_over_what_changed(world: World, based_on_conda: bool) -> None:
     lines = ("bits=on deep=1 p:data=1", "bits=on deep=1 deeper=1 p:data=1", "bits=off p:data=1 p:bit=1")
     goals = [Wanted.of(f"{line} p:twin=1", scripts=(SCRIPT,)) for line in lines]
@@ -134,6 +135,7 @@ def test_rollback_flatten_and_a_delta_on_the_flat_layer(world: World) -> None:
     assert take(world, goals, ways)[1:] == ["flat", "delta", "delta"]
 
 
+@pytest.mark.thorough
 def test_a_deep_stack_is_squashed_and_shows_the_same(world: World) -> None:
     names = ["dup-a=1", "dup-b=1", "dup-c=1", "ns-a=1", "ns-b=1", "bit=1", "path=1", "pyc=1", "data=1"]
     goals = [Wanted(False, pypi=frozenset({"twin=1", *names[max(0, n - 4) : n]})) for n in range(len(names))]

@@ -23,6 +23,7 @@ STEPS = {
 
 @pytest.mark.network
 @pytest.mark.timeout(900)
+@pytest.mark.thorough
 def test_updates_of_real_packages(desk: Desk, tmp_path: Path) -> None:
     world = World(tmp_path)
     env = desk.directory / "env"
