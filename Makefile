@@ -9,7 +9,7 @@ export PYTHON
 bin := .venv/bin
 pins := requirements-dev.txt
 
-.PHONY: help setup venv demo test test-hosts lint format schemas check-generated bench pins clean
+.PHONY: help setup venv demo test test-hosts test-thorough test-crash lint format schemas check-generated bench pins clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -27,10 +27,15 @@ demo: setup ## lock and build examples/quickstart below .demo, run a program in 
 test: setup ## all tests but those that need a prepared host
 	$(bin)/python -m pytest -n auto -m 'not hosts and not thorough' $(ARGS)
 
-test-hosts: setup ## the tests with real Apptainers and ordinary users, and the long ones (root; changes this machine)
+test-hosts: setup ## the tests with real Apptainers and ordinary users (root; changes this machine)
 	tests/hosts/setup.sh
 	$(bin)/python -m pytest -m hosts $(ARGS)
-	$(if $(ARGS),,$(bin)/python -m pytest -n auto -m thorough)
+
+test-thorough: setup ## of what make test takes a sample, all; but see test-crash
+	$(bin)/python -m pytest -n auto -m thorough --ignore tests/crash $(ARGS)
+
+test-crash: setup ## a kill, EIO or a full disk at each of some hundred points (ten minutes)
+	$(bin)/python -m pytest -n auto -m thorough tests/crash $(ARGS)
 
 lint: venv ## style, types, and the direction of imports
 	$(bin)/ruff check .

@@ -1,4 +1,4 @@
-"""Some cases of many everywhere, the others where there is time: `make test` stays below ten minutes on two cores."""
+"""Some cases of many everywhere, the others in make test-thorough: `make test` stays below ten minutes on two cores."""
 
 from __future__ import annotations
 

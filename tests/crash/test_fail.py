@@ -19,7 +19,7 @@ from tests.crash.verdict import check_killed, outcome
 
 pytestmark = pytest.mark.skipif(why_none_fails() is not None, reason=str(why_none_fails()))
 
-_STEP = 6  # where a kill does no harm, an error rarely does
+_STEP = 8  # where a kill does no harm, an error rarely does
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=errno.errorcode.get)

@@ -2,7 +2,7 @@
 
 Each verb is killed before every one of its system calls that changes something. What is done inside a scratch directory
 (and inside the tree of a host image) is alike, so there every eighth call has to do. A part of the points is in
-`make test`, all others in `make test-hosts`.
+`make test`, all others in `make test-crash`.
 """
 
 from __future__ import annotations
