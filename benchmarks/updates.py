@@ -13,7 +13,7 @@ from benchmarks.clock import paired, seconds
 _SMALL = "cowsay"
 # One layer each, to stack eight of them.
 _MORE = ("toolz", "iniconfig", "zict", "locket", "pluggy", "webcolors", "tblib", "attrs")
-_IMPORTS = "import numpy, scipy.stats, pandas, sklearn.linear_model, matplotlib.pyplot, xarray, sympy, networkx"
+_IMPORTS = "import numpy, scipy.stats, pandas, sklearn.linear_model, matplotlib.pyplot, xarray, sympy"
 
 
 def updates(bench: Bench) -> Iterator[Mark]:
