@@ -176,7 +176,7 @@ class Bench:
         manifest = finish(planned, staged, store, workshop)
         image = store.image(planned.key)
         assert isinstance(workshop.reporter, Notes)
-        shown = listing(list_image(image, workshop), PREFIX)
+        shown = listing(list_image(image, workshop.commands), PREFIX)
         return Built(file_sha256(image), manifest.whiteouts, shown, image, workshop.reporter.notes)
 
     def ask(self, name: str, images: Sequence[Path], code: str) -> str:

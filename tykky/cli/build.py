@@ -23,6 +23,7 @@ from tykky.environment.plan import Plan, Source, prepare
 from tykky.environment.publish import check_place
 from tykky.environment.sole import sole
 from tykky.errors import TykkyError
+from tykky.layers.keys import counted
 from tykky.lock.read import read_lock
 from tykky.process import Commands
 from tykky.resolve.local import drifted_sources
@@ -203,17 +204,8 @@ def logged() -> Iterator[Path]:
 
 
 def _report(built: Built, seconds: float, output: Output) -> None:
-    size = sum(layer.size for layer in built.record.layers)
     if output.as_json:
-        JsonReporter(sys.stdout).emit(
-            "result",
-            directory=str(built.path),
-            generation=built.record.number,
-            changed=built.changed,
-            size=size,
-            seconds=round(seconds, 3),
-            layers=[layer.key for layer in built.record.layers],
-        )
+        emit_built(built, seconds)
         return
     if output.quiet:
         return
@@ -223,13 +215,26 @@ def _report(built: Built, seconds: float, output: Output) -> None:
     count = len(built.record.layers)
     print(
         f"published generation {built.record.number} of {built.path}: "
-        f"{count} layer{'s' if count != 1 else ''}, {human_bytes(size)}, in {seconds:.1f} s"
+        f"{counted(count, 'layer')}, {human_bytes(built.size)}, in {seconds:.1f} s"
     )
     if count >= _DEEP:
         print(f"it is {count} layers deep: 'tykky flatten {_quoted(built.path)}' makes one of them")
     example = "python" if "python" in built.record.programs else next(iter(built.record.programs), None)
     if example is not None and built.record.number == 1:
         print(f"try  {_quoted(built.path / 'bin' / example)}")
+
+
+def emit_built(built: Built, seconds: float) -> None:
+    """Print what a build did as a line of JSON."""
+    JsonReporter(sys.stdout).emit(
+        "result",
+        directory=str(built.path),
+        generation=built.record.number,
+        changed=built.changed,
+        size=built.size,
+        seconds=round(seconds, 3),
+        layers=[layer.key for layer in built.record.layers],
+    )
 
 
 def _quoted(path: Path) -> str:

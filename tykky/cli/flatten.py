@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
-from tykky.cli.build import logged
+from tykky.cli.build import emit_built, logged
 from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.ports import LaunchPublisher, open_access, open_site, open_workshop
-from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
+from tykky.cli.reporters import human_bytes, reporter_for
 from tykky.environment.build import Built, carry_out
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.flatten import plan_flattening
@@ -47,26 +46,17 @@ def command(directory: Path, no_wait: bool, keep: bool, as_json: bool, verbose: 
             workshop = open_workshop(site, open_access(site, offline=True), Commands(log=log), reporter)
             publisher = LaunchPublisher(site)
             built = carry_out(plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=keep)
-    size = sum(layer.size for layer in built.record.layers)
     if as_json:
-        JsonReporter(sys.stdout).emit(
-            "result",
-            directory=str(environment.path),
-            generation=built.record.number,
-            changed=built.changed,
-            size=size,
-            seconds=round(time.monotonic() - started, 3),
-            layers=[layer.key for layer in built.record.layers],
-        )
+        emit_built(built, time.monotonic() - started)
     elif not quiet:
-        print(_said(directory, before.layers, built, size))
+        print(_said(directory, before.layers, built))
 
 
-def _said(directory: Path, before: tuple[object, ...], built: Built, size: int) -> str:
+def _said(directory: Path, before: tuple[object, ...], built: Built) -> str:
     if not built.changed:
         return f"{directory} is flat already (generation {built.record.number})"
     count = counted(len(built.record.layers), "layer")
     return (
         f"published generation {built.record.number} of {directory}: {count} in place of {len(before)}, "
-        f"{human_bytes(size)}"
+        f"{human_bytes(built.size)}"
     )

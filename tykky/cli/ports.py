@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,6 +200,7 @@ class LaunchPublisher:
         make_inside(directory.private / "inside", record.prefix, names)
 
 
+@cache
 def templates_digest() -> str:
     """Return the sha256 of everything that launch texts are rendered from."""
     files = sorted((Path(runtime.__file__).parent / "templates").iterdir())

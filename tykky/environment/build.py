@@ -15,18 +15,13 @@ import msgspec
 from tykky import __version__
 from tykky.digests import Json, document_key
 from tykky.environment.choice import refused_delta
-from tykky.environment.directory import (
-    RECORD_FORMAT,
-    EnvironmentDirectory,
-    GenerationRecord,
-    LayerRecord,
-    user_name,
-)
+from tykky.environment.directory import RECORD_FORMAT, EnvironmentDirectory, GenerationRecord, LayerRecord
 from tykky.environment.leftovers import clear_scratch
 from tykky.environment.plan import Plan, fresh
 from tykky.environment.publish import Generation, opened, publish, shown_names
 from tykky.environment.scratch import scratch, scratch_parent, scratch_parents
 from tykky.errors import BuildError
+from tykky.guard.holder import current_user
 from tykky.layers.activation import fixed, has_scripts
 from tykky.layers.merged import Merged, merge, merged_programs, top_names
 from tykky.layers.squashfs import FULL_PLACE_HINT
@@ -45,6 +40,11 @@ class Built:
     record: GenerationRecord
     path: Path
     changed: bool
+
+    @property
+    def size(self) -> int:
+        """The bytes of the generation's images."""
+        return sum(layer.size for layer in self.record.layers)
 
 
 class Publisher(Protocol):
@@ -212,7 +212,7 @@ def _record(plan: Plan, manifests: list[Manifest], merged: Merged, identity: str
         ),
         programs=merged_programs(manifests, merged.files),
         content=tuple(layer.key for layer in plan.content),
-        user=user_name(),
+        user=current_user(),
         why=plan.why,
         spec=plan.source.spec_bytes.decode("utf-8"),
         top=top_names(merged.files),

@@ -182,10 +182,10 @@ def _choose(
         return Choice(_as_planned(earlier, content), (), f"as in generation {earlier.number}")
     deltas = _Deltas(spec, platform, base, content, tuple(missing))
     delta = deltas.on(current.manifests(), current.record.content)
-    why_not = delta if isinstance(delta, str) else _not_worth(delta.cost) if how == "best" else ""
     if isinstance(delta, str):
         _refuse_forced(how, delta)
         return Choice(content, (), delta)
+    why_not = _not_worth(delta.cost) if how == "best" else ""
     if why_not:
         return Choice(content, (), why_not, delta.moves, delta.cost, delta.lower)
     scripts = tuple(layer for layer in content if layer.kind == "script")
@@ -268,7 +268,7 @@ class _Deltas:
         if why_not:
             return why_not
         layer = delta_layer(self.spec, self.platform, self.base, before, wanted, describe(found))
-        below = tuple(_planned(manifest) for manifest in lower)
+        below = tuple(as_planned(manifest) for manifest in lower)
         return _Delta(below, merged, layer, found, replace(self._cost(lower, merged, found), replaces=replaced))
 
     def _cost(self, lower: Sequence[Manifest], merged: Merged, found: Moves) -> Cost:
@@ -303,7 +303,8 @@ def _content_of(lower: Sequence[Manifest]) -> list[str]:
     return keys
 
 
-def _planned(manifest: Manifest) -> PlannedLayer:
+def as_planned(manifest: Manifest) -> PlannedLayer:
+    """Return a layer that is there as a plan has it."""
     count = counted(len(manifest.packages), "package")
     return PlannedLayer(manifest.kind, manifest.key, manifest.document, (), count)
 

@@ -206,16 +206,6 @@ class EnvironmentDirectory:
 _REPAIR = "run 'tykky build' with the spec and lock it was made from"
 
 
-def user_name() -> str:
-    """Return the name of the user this process runs as, the number where there is none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
 def is_of_ancestor(path: Path) -> bool:
     """Return whether hpc-container-wrapper made this directory."""
     return (path / "common.sh").exists() and (path / "bin").is_dir()

@@ -7,8 +7,6 @@ compared: kind, execute permission, content, a symlink's target.
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,9 +16,9 @@ from typing import TypeAlias
 
 from tykky.digests import file_fingerprint
 from tykky.errors import EnvironmentDirectoryError
+from tykky.layers.lower import extract_only
 from tykky.layers.merged import Merged, PackageName, merge
-from tykky.layers.squashfs import INSTALL_HINT
-from tykky.process import Commands, which
+from tykky.process import Commands
 from tykky.store.images import Manifest
 
 # Path -> all that can be told of it; what cannot be read has no entry.
@@ -101,12 +99,8 @@ def read_contents(image: Path, prefix: str, paths: Sequence[str], commands: Comm
     """
     below = prefix.strip("/")
     with tempfile.TemporaryDirectory(prefix="tykky-diff-") as folder:
-        names, root = Path(folder) / "names", Path(folder) / "root"
-        # One a line, as patterns of the shell's kind. A name with a line end is not found, and counts as changed.
-        lines = "".join(re.sub(r"([\\*?\[\]])", r"\\\1", f"{below}/{path}") + "\n" for path in paths)
-        names.write_bytes(os.fsencode(lines))
-        argv: list[str | Path] = [which("unsquashfs", hint=INSTALL_HINT), "-no-progress", "-quiet", "-no-xattrs"]
-        done = commands.run([*argv, "-d", root, "-ef", names, image], check=False, hint=INSTALL_HINT)
+        root = Path(folder) / "root"
+        done = extract_only(image, root, [f"{below}/{path}" for path in paths], commands)
         if not root.is_dir():
             raise EnvironmentDirectoryError(
                 f"{image} cannot be read", hint="see 'tykky verify'", output=done.stderr or done.stdout or None

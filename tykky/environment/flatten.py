@@ -6,11 +6,11 @@ have made it (invariant 3). A script layer stays on top, because what scripts di
 
 from __future__ import annotations
 
-from tykky.environment.choice import Current
+from tykky.environment.choice import Current, as_planned
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.plan import Plan, Source, Step
 from tykky.errors import EnvironmentDirectoryError
-from tykky.layers.keys import Base, PlannedLayer, counted, flat_layer
+from tykky.layers.keys import Base, PlannedLayer, flat_layer
 from tykky.lock.read import read_lock
 from tykky.spec.read import parse_spec
 from tykky.store.images import Manifest
@@ -67,6 +67,4 @@ def _known(key: str) -> PlannedLayer:
 
 
 def _step(manifest: Manifest, *, lasting: bool) -> Step:
-    reason = counted(len(manifest.packages), "package")
-    layer = PlannedLayer(manifest.kind, manifest.key, manifest.document, (), reason)
-    return Step(layer, True, manifest.size, 0, lasting)
+    return Step(as_planned(manifest), True, manifest.size, 0, lasting)

@@ -109,6 +109,6 @@ def activation_of(prefix: str, images: Sequence[Path], merged: Merged, workshop:
 def _delta(making: _Making, step: Step) -> Staged:
     plan = making.plan
     assert plan.moves is not None and plan.lower is not None
-    lower = delta.Lower(tuple(making.images), plan.lower)
-    work = delta.Making(step.layer, lower, making.project, plan.base, plan.platform, making.workshop)
+    below = tuple(making.images)
+    work = delta.Making(step.layer, below, plan.lower, making.project, plan.base, plan.platform, making.workshop)
     return delta.stage(work, plan.moves)

@@ -15,10 +15,9 @@ import xxhash
 
 from tykky.environment.directory import EnvironmentDirectory, LayerRecord
 from tykky.errors import EnvironmentDirectoryError, ToolError
-from tykky.layers.lower import listing
+from tykky.layers.lower import list_image, listing
 from tykky.layers.merged import directories
-from tykky.layers.squashfs import INSTALL_HINT
-from tykky.process import Commands, which
+from tykky.process import Commands
 from tykky.store.images import Manifest, load_manifest
 
 _CHUNK = 1 << 20
@@ -93,8 +92,7 @@ def _changed(layer: LayerRecord, image: Path, on_bytes: Callable[[int], None], *
 def _listed(image: Path, manifest: Manifest, commands: Commands) -> str | None:
     """Compare what the image lists below the prefix with its manifest."""
     try:
-        argv: list[str | Path] = [which("unsquashfs", hint=INSTALL_HINT), "-lln", "-no-progress", image]
-        found = listing(commands.run(argv, hint=INSTALL_HINT).stdout, manifest.prefix)
+        found = listing(list_image(image, commands), manifest.prefix)
     except ToolError as error:
         return f"{image} cannot be listed: {error.reason}"
     full = directories(found)

@@ -20,9 +20,6 @@ class Change:
     install: tuple[PackageName, ...]
     remove: tuple[PackageName, ...]
 
-    def __bool__(self) -> bool:
-        return bool(self.install or self.remove)
-
 
 def difference(installed: Mapping[PackageName, PackagePaths], wanted: Mapping[PackageName, str]) -> Change:
     """Return the change from `installed` to `wanted`, which maps packages to their identities."""

@@ -26,19 +26,15 @@ class DeltaImpossible(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Lower:
-    """The stack that a delta comes on top of: its images, bottom first, and what they show."""
-
-    images: tuple[Path, ...]
-    merged: Merged
-
-
-@dataclass(frozen=True, slots=True)
 class Making:
-    """What making a delta needs: the layer, what stands below, the packages' sources, and the build's tools."""
+    """What making a delta needs: the layer, the stack it comes on top of, the packages' sources, the build's tools.
+
+    `below` are the images of that stack, bottom first, and `merged` is what they show.
+    """
 
     planned: PlannedLayer
-    lower: Lower
+    below: tuple[Path, ...]
+    merged: Merged
     project: pypi.Project | None
     base: Base
     platform: str
@@ -55,30 +51,31 @@ class Making:
         return Ground(
             image_root=self.workshop.scratch / name,
             prefix=self.prefix,
-            below=self.lower.images,
+            below=self.below,
             hidden=tuple(hidden),
-            has_python="bin/python" in self.lower.merged.files,
+            has_python="bin/python" in self.merged.files,
         )
 
 
 def stage(making: Making, moves: Moves) -> Staged:
     """Stage the delta; return what to pack."""
     trees, moves = _staged_trees(making, moves)
-    merged = making.lower.merged
+    merged = making.merged
     target = making.ground("delta")
     target.tree.mkdir(parents=True)
     skeleton = {path for staged in trees for path in staged.skeleton}
     for staged in trees:  # conda first: where both have a path it is the PyPI package's
         _move_all(staged.tree, target.tree)
     _drop(target.tree, _not_ours(target.tree, trees, merged, moves) | skeleton)
-    files = content(scan(target.tree))
+    entries = scan(target.tree)
     return Staged(
         image_root=target.image_root,
         tree=target.tree,
         packages=tuple(package for staged in trees for package in staged.packages),
         interpreter=None,
-        whiteouts=whiteouts(merged, moves, files),
+        whiteouts=whiteouts(merged, moves, content(entries)),
         removed=tuple(sorted(moves.gone - moves.install)),
+        entries=entries,
     )
 
 
@@ -87,7 +84,7 @@ def _staged_trees(making: Making, moves: Moves) -> tuple[list[Staged], Moves]:
 
     Which paths a package has is known for certain only when it is staged.
     """
-    merged = making.lower.merged
+    merged = making.merged
     attempt = 0
     while True:
         trees = _stage_kinds(making, moves, attempt)
@@ -123,7 +120,7 @@ def _stage_kinds(making: Making, moves: Moves, attempt: int) -> list[Staged]:
         trees.append(conda.stage_some(chosen["conda"], kept, ground, making.platform, making.workshop))
     if chosen["pypi"]:
         assert making.project is not None
-        ground = making.ground(f"pypi-{attempt}", whiteouts(making.lower.merged, moves, ()))
+        ground = making.ground(f"pypi-{attempt}", whiteouts(making.merged, moves, ()))
         trees.append(pypi.stage_some(chosen["pypi"], making.project, making.base, ground, making.workshop))
     return trees
 

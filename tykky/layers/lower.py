@@ -15,7 +15,7 @@ from pathlib import Path
 from tykky.errors import BuildError
 from tykky.layers.squashfs import INSTALL_HINT
 from tykky.layers.workshop import Workshop
-from tykky.process import which
+from tykky.process import Commands, Finished, which
 
 # A line of `unsquashfs -lln`: kind and mode, owner, size (of a symlink: of its target) or device, time, path.
 _LINE = re.compile(
@@ -37,13 +37,13 @@ class Lower:
 
 def shown(images: Sequence[Path], prefix: str, workshop: Workshop) -> dict[str, Lower]:
     """Return all that `images` (bottom first) show below the prefix, by path relative to it."""
-    return merge([listing(list_image(image, workshop), prefix, number) for number, image in enumerate(images)])
+    return merge([listing(list_image(image, workshop.commands), prefix, number) for number, image in enumerate(images)])
 
 
-def list_image(image: Path, workshop: Workshop) -> str:
-    """Return the output of `unsquashfs -lln`."""
+def list_image(image: Path, commands: Commands) -> str:
+    """Return the output of `unsquashfs -lln`. Raises `ToolError` if the image cannot be listed."""
     argv: list[str | Path] = [which("unsquashfs", hint=INSTALL_HINT), "-lln", "-no-progress", image]
-    return workshop.commands.run(argv, hint=INSTALL_HINT).stdout
+    return commands.run(argv, hint=INSTALL_HINT).stdout
 
 
 def listing(text: str, prefix: str, image: int = 0) -> dict[str, Lower]:
@@ -123,20 +123,24 @@ def same_content(
     for number, chosen in wanted.items():
         with tempfile.TemporaryDirectory(prefix="lower-", dir=workshop.scratch) as folder:
             root = Path(folder) / "root"
-            _extract_only(images[number], root, [f"{prefix.strip('/')}/{path}" for path in chosen], workshop)
+            extract_only(images[number], root, [f"{prefix.strip('/')}/{path}" for path in chosen], workshop.commands)
             below = root / prefix.lstrip("/")
             same.update(path for path in chosen if _equal(below / path, tree / path))
     return same
 
 
-def _extract_only(image: Path, root: Path, paths: Sequence[str], workshop: Workshop) -> None:
+def extract_only(image: Path, root: Path, paths: Sequence[str], commands: Commands) -> Finished:
+    """Unpack `paths` of an image, and nothing else, into the new directory `root`; return what unsquashfs said.
+
+    What it does not find is missing afterwards: a path that is not there, and a name with a line end, for it reads
+    names from a list of lines.
+    """
     names = root.with_name("names")
     # They are patterns of the shell's kind.
     lines = "".join(re.sub(r"([\\*?\[\]])", r"\\\1", path) + "\n" for path in paths)
     names.write_bytes(lines.encode("utf-8", "surrogateescape"))
     argv: list[str | Path] = [which("unsquashfs", hint=INSTALL_HINT), "-no-progress", "-quiet", "-no-xattrs"]
-    # A path that it does not find is missing then, and counts as changed.
-    workshop.commands.run([*argv, "-d", root, "-ef", names, image], check=False, hint=INSTALL_HINT)
+    return commands.run([*argv, "-d", root, "-ef", names, image], check=False, hint=INSTALL_HINT)
 
 
 def _equal(lower: Path, upper: Path) -> bool:
@@ -149,7 +153,7 @@ def extract(images: Sequence[Path], root: Path, workshop: Workshop) -> None:
     root.mkdir(parents=True)
     for number, image in enumerate(images):
         with workshop.reporter.phase(f"unpack {image.name[:12]}"):
-            entries = listing(list_image(image, workshop), "/")
+            entries = listing(list_image(image, workshop.commands), "/")
             if number:
                 _make_way(root, entries)
             # -f: over what is there already; devices cannot be made without privilege and are not wanted

@@ -197,7 +197,7 @@ class _Place:
     """Where packages go and which interpreter they are for.
 
     `enter` makes the lower layers visible at the prefix, `enter_installed` those and what is staged by now;
-    `installed` is the interpreter that sees the latter. `venv` makes the skeleton for an installation elsewhere.
+    `installed` is the interpreter that sees the latter. `base` is that of a venv, whose skeleton `target` makes.
     """
 
     tree: Path

@@ -42,7 +42,8 @@ class Staged:
 
     `image_root` is what becomes the image's root; the tree itself stands below it at the prefix's path.
     `interpreter` is the argv that starts the environment's Python, None where there is none to compile for.
-    `skeleton` are paths that were needed to make the tree and are not part of it.
+    `skeleton` are paths that were needed to make the tree and are not part of it. `entries` are all paths of a tree in
+    its last form: who looked at it last hands them on, for there may be many.
     """
 
     image_root: Path
@@ -52,6 +53,7 @@ class Staged:
     whiteouts: tuple[str, ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     skeleton: tuple[str, ...] = ()
+    entries: Sequence[Entry] | None = None
 
 
 def finish(planned: PlannedLayer, staged: Staged, store: Store, workshop: Workshop) -> Manifest:
@@ -75,12 +77,13 @@ def settle(planned: PlannedLayer, staged: Staged, workshop: Workshop) -> Staged:
         compiled = bytecode.sources(entries, owners(staged.packages))
         bytecode.compile_tree(staged.tree, planned.document["prefix"], compiled, staged.interpreter, workshop)
         entries = scan(staged.tree)
-    return replace(staged, packages=with_bytecode(staged.packages, entries, owners(staged.packages)))
+    packages = with_bytecode(staged.packages, entries, owners(staged.packages))
+    return replace(staged, packages=packages, entries=entries)
 
 
 def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Workshop) -> Manifest:
     """Pack, check and commit a tree in its last form; return the manifest."""
-    entries = scan(staged.tree)
+    entries = scan(staged.tree) if staged.entries is None else staged.entries
     files = content(entries)
     with store.stage() as private:
         image = private / f"{planned.key}.sqfs"

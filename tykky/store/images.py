@@ -218,7 +218,7 @@ class Store:
             path.chmod(0o644)
             flush_file(path)
         with self._committing(manifest.key):
-            if not self._is_whole(manifest.key):
+            if self.whole_manifest(manifest.key) is None:
                 target.unlink(missing_ok=True)  # never a new manifest beside an old image
                 staged.replace(self._manifest_path(manifest.key))
                 image.replace(target)
@@ -234,12 +234,14 @@ class Store:
                 stack.enter_context(guarded(path, f"commit of {key[:12]}", wait=True, say=lambda text: None))
             yield
 
-    def _is_whole(self, key: str) -> bool:
-        """Return whether image and manifest are here and fit each other, as far as the image's size tells."""
+    def whole_manifest(self, key: str) -> Manifest | None:
+        """Return the manifest of an image that is here and fits it, as far as the image's size tells; else None."""
         try:
-            return self.image(key).stat().st_size == self.manifest(key).size
+            size = self.image(key).stat().st_size
+            manifest = self.manifest(key)
         except (OSError, EnvironmentDirectoryError):
-            return False
+            return None
+        return manifest if manifest.size == size else None
 
 
 def flush_file(path: Path) -> None:

@@ -55,7 +55,7 @@ class Tiers:
 
         The image's content is not looked at, so `bring` may still pass it over.
         """
-        if self._own_manifest(key) is not None:
+        if self.own.whole_manifest(key) is not None:
             return self.own
         for store in self._others():
             with contextlib.suppress(_PassedOver, OSError), _offered(store, key) as offered:
@@ -70,7 +70,7 @@ class Tiers:
         written.
         """
         said = reporter or Silent()
-        if (manifest := self._own_manifest(key)) is not None:
+        if (manifest := self.own.whole_manifest(key)) is not None:
             return manifest
         for store in self._others():
             try:
@@ -90,7 +90,7 @@ class Tiers:
                     return
             _make_directory(self.user.directory)
             _check_directory(self.user.directory)
-            if (manifest := self._own_manifest(key)) is not None:
+            if (manifest := self.own.whole_manifest(key)) is not None:
                 self._give(self.user, manifest, reporter or Silent())
         except (OSError, _PassedOver, EnvironmentDirectoryError) as failure:
             reason = failure.strerror.lower() if isinstance(failure, OSError) and failure.strerror else str(failure)
@@ -118,15 +118,6 @@ class Tiers:
             staged = private / image.path.name
             place(image, staged, reporter, link=image.status.st_uid == os.geteuid())
             store.commit(staged, manifest)
-
-    def _own_manifest(self, key: str) -> Manifest | None:
-        """Return the manifest of an image in our own store, None if there is none or one of them is damaged."""
-        try:
-            size = self.own.image(key).stat().st_size
-            manifest = self.own.manifest(key)
-        except (OSError, EnvironmentDirectoryError):
-            return None
-        return manifest if manifest.size == size else None
 
 
 def tiers_of(own: Store, site: Site) -> Tiers:
