@@ -76,17 +76,17 @@ class _Check:
     def value(self, value: object, kind: inspect.Type, path: KeyPath) -> Iterator[Mismatch]:
         from msgspec import inspect
 
-        kind = _member(kind, value)
-        rule = None
-        if isinstance(kind, inspect.Metadata):
-            rule = (kind.extra or {}).get("rule")
-            kind = kind.type
+        kind, rule = _member(kind, value), None
+        while isinstance(kind, inspect.Metadata):  # a type with its own may stand in another's
+            rule = (kind.extra or {}).get("rule", rule)
+            kind = _member(kind.type, value)
         if _type_word(value) not in _accepted(kind):
             yield _wrong_type(value, kind, path)
         elif isinstance(kind, inspect.StructType) and isinstance(value, dict):
             yield from self._struct(value, kind, path)
         elif isinstance(kind, inspect.DictType) and isinstance(value, dict):
             for key, item in value.items():
+                yield from self.value(key, kind.key_type, (*path, key))
                 yield from self.value(item, kind.value_type, (*path, key))
         elif isinstance(kind, inspect.VarTupleType | inspect.ListType) and isinstance(value, list):
             if kind.min_length and len(value) < kind.min_length:

@@ -1,13 +1,12 @@
-"""Site settings: merged from three files, strict, with the origin of each value; and the cache directory."""
+"""Site settings: merged from three files, strict, with the origin of each value."""
 
-import os
-import stat
+import pwd
 from pathlib import Path
 
 import pytest
 
 from tykky.errors import SiteError
-from tykky.site import Runtime, Settings, Site, cache_directory, load_site
+from tykky.site import Policy, Runtime, Settings, Site, load_site
 
 
 @pytest.fixture
@@ -125,6 +124,92 @@ def test_mirrors_are_urls_and_backends_are_listed_once(place):
     ]
 
 
+def test_environments_have_names_and_each_stands_for_itself(place):
+    assert dict(load(place).environments) == {}
+    system, user = place / "etc/site.toml", place / "home/.config/tykky/site.toml"
+    system.write_text('[environments]\npytorch = "/appl/envs/pytorch"\n"r-4.4" = "/appl/envs/r"\n')
+    user.write_text('[environments]\npytorch = "/projappl/p1/pytorch"\nmine = "~/envs/mine"\n')
+    site = load(place)
+    assert dict(site.environments) == {
+        "pytorch": Path("/projappl/p1/pytorch"),
+        "r-4.4": Path("/appl/envs/r"),
+        "mine": place / "home/envs/mine",
+    }
+    assert dict(site.origins) == {
+        "environments.pytorch": user,
+        'environments."r-4.4"': system,
+        "environments.mine": user,
+    }
+
+
+def test_an_environment_has_a_name_that_is_no_path_and_a_path(place):
+    (place / "etc/site.toml").write_text(
+        '[environments]\n"a/b" = "/a"\n"~" = "/b"\n"" = "/c"\nd = "d"\n"e" = 3\nf.g = "/g"\n'
+    )
+    rule = "a name has letters, digits and . _ + - and begins with a letter or digit"
+    assert refused(place)[0] == [
+        f"etc/site.toml:2: environments.\"a/b\": 'a/b' is not allowed: {rule}",
+        f"etc/site.toml:3: environments.\"~\": '~' is not allowed: {rule}",
+        f"etc/site.toml:4: environments.\"\": '' is not allowed: {rule}",
+        "etc/site.toml:5: environments.d: 'd' is not allowed: write an absolute path, or one below ~/",
+        "etc/site.toml:6: environments.e: expected str, got int; put the value in quotes",
+        "etc/site.toml:7: environments.f: expected str, got table",
+    ]
+
+
+def test_an_environment_below_home_needs_a_home(place):
+    (place / "etc/site.toml").write_text('[environments]\n"m.1" = "~/m"\n')
+    with pytest.raises(SiteError) as caught:
+        load_site({}, system=place / "etc/site.toml")
+    assert str(caught.value) == (f"{place}/etc/site.toml: environments.\"m.1\": '~/m' is below HOME, which is not set")
+
+
+def test_trusted_owners_are_names_or_numbers(place):
+    assert load(place).trusted_owners == frozenset()
+    nobody = pwd.getpwnam("nobody").pw_uid
+    system, user = place / "etc/site.toml", place / "home/.config/tykky/site.toml"
+    system.write_text('[trust]\nowners = ["nobody", 1234567, "root"]\n')
+    assert load(place).trusted_owners == {nobody, 1234567, 0}
+    user.write_text("[trust]\nowners = [0]\n")
+    assert load(place).trusted_owners == {0}
+
+
+def test_owners_that_nobody_knows(place):
+    (place / "etc/site.toml").write_text(
+        '[trust]\nowners = [\n  "root",\n  "no-such-user",\n  7, "root", "a\\u0000"]\n'
+    )
+    assert refused(place)[0] == [
+        "etc/site.toml:4: trust.owners[1]: no user 'no-such-user' is known on this host",
+        "etc/site.toml:5: trust.owners[3]: 'root' is listed twice",
+        "etc/site.toml:5: trust.owners[4]: no user 'a\\x00' is known on this host",
+    ]
+    (place / "etc/site.toml").write_text('[trust]\nowners = ["root", true, -1, "", 4294967295]\nowner = "root"\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:2: trust.owners[1]: expected str or int, got bool; put the value in quotes",
+        "etc/site.toml:2: trust.owners[2]: -1 is too small, the least is 0",
+        "etc/site.toml:2: trust.owners[3]: must not be empty",
+        "etc/site.toml:2: trust.owners[4]: 4294967295 is too large, the most is 4294967294",
+        "etc/site.toml:3: trust.owner: unknown key (did you mean 'owners'?)",
+    ]
+
+
+def test_policy_of_deep_stacks(place):
+    assert load(place).policy == Policy(depth=8, flatten_from=6, flatten="propose")
+    (place / "etc/site.toml").write_text('[policy]\ndepth = 12\nflatten-from = 4\nflatten = "do"\n')
+    assert load(place).policy == Policy(depth=12, flatten_from=4, flatten="do")
+    (place / "etc/site.toml").write_text('[policy]\ndepth = 1\nflatten-from = 33\nflatten = "always"\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:2: policy.depth: 1 is too small, the least is 2",
+        "etc/site.toml:3: policy.flatten-from: 33 is too large, the most is 32",
+        "etc/site.toml:4: policy.flatten: 'always' is not one of 'do', 'propose'",
+    ]
+
+
+def test_a_scratch_directory_is_an_absolute_path(place):
+    (place / "etc/site.toml").write_text('[build]\nscratch = "tmp"\n')
+    assert refused(place)[0] == ["etc/site.toml:2: build.scratch: 'tmp' is not allowed: write an absolute path"]
+
+
 @pytest.mark.parametrize("place_of_list", ["/appl/list.json", "file:///appl/list.json", "https://h/list.json"])
 def test_the_list_of_interpreters(place, place_of_list):
     (place / "etc/site.toml").write_text(f'[python]\ndownloads = "{place_of_list}"\n')
@@ -168,65 +253,3 @@ def test_stores_are_absolute_or_below_home_and_listed_once(place):
 def test_no_backend_at_all_is_no_choice(place):
     (place / "etc/site.toml").write_text("[runtime]\nbackends = []\n")
     assert refused(place)[0] == ["etc/site.toml:2: runtime.backends: must not be empty"]
-
-
-# --- the cache
-
-
-def no_cache(**environ: str) -> tuple[str, str | None]:
-    with pytest.raises(SiteError) as caught:
-        cache_directory(environ)
-    return str(caught.value), caught.value.hint
-
-
-HINT = "set TYKKY_CACHE to a directory of your own"
-
-
-def test_the_cache_is_made_private(tmp_path):
-    path = cache_directory({"HOME": str(tmp_path)})
-    assert path == tmp_path / ".cache/tykky"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    assert cache_directory({"HOME": str(tmp_path)}) == path
-
-
-def test_where_the_cache_is(tmp_path):
-    own, xdg = str(tmp_path / "a b"), str(tmp_path / "xdg")
-    home = {"HOME": str(tmp_path / "home")}
-    assert cache_directory({**home, "XDG_CACHE_HOME": xdg, "TYKKY_CACHE": own}) == tmp_path / "a b"
-    assert cache_directory({**home, "XDG_CACHE_HOME": xdg}) == tmp_path / "xdg/tykky"
-    assert cache_directory({**home, "XDG_CACHE_HOME": "relative", "TYKKY_CACHE": ""}) == tmp_path / "home/.cache/tykky"
-
-
-def test_nowhere_to_put_the_cache(tmp_path):
-    nowhere = ("cache directory: neither TYKKY_CACHE nor XDG_CACHE_HOME nor HOME says where it is", HINT)
-    assert no_cache() == nowhere
-    assert no_cache(HOME="") == nowhere
-    assert no_cache(TYKKY_CACHE="cache") == ("TYKKY_CACHE: 'cache' is not an absolute path", None)
-
-
-def test_a_cache_that_is_something_else(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("")
-    assert no_cache(TYKKY_CACHE=str(file)) == (f"{file}: is not a directory", HINT)
-    below = file / "below"
-    assert no_cache(TYKKY_CACHE=str(below)) == (f"{below}: cannot be made: not a directory", HINT)
-
-
-def test_a_cache_that_everybody_can_write(tmp_path):
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o1777)
-    assert no_cache(TYKKY_CACHE=str(shared)) == (f"{shared}: can be written by everybody", HINT)
-
-
-def test_a_cache_of_somebody_else(tmp_path, monkeypatch):
-    other = os.geteuid() + 1
-    monkeypatch.setattr(os, "geteuid", lambda: other)
-    assert no_cache(TYKKY_CACHE=str(tmp_path)) == (f"{tmp_path}: belongs to another user (uid {other - 1})", HINT)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_cannot_be_written(tmp_path):
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o500)
-    assert no_cache(TYKKY_CACHE=str(closed)) == (f"{closed}: cannot be written", HINT)

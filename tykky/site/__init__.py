@@ -1,0 +1,21 @@
+"""What one site, and one user, has set in `site.toml`; and where Tykky's cache is."""
+
+from tykky.site.cache import cache_directory
+from tykky.site.load import SYSTEM_FILE, load_site
+from tykky.site.model import Backend, Build, Policy, Programs, Python, Runtime, Settings, Trust
+from tykky.site.offer import Site
+
+__all__ = [
+    "SYSTEM_FILE",
+    "Backend",
+    "Build",
+    "Policy",
+    "Programs",
+    "Python",
+    "Runtime",
+    "Settings",
+    "Site",
+    "Trust",
+    "cache_directory",
+    "load_site",
+]
