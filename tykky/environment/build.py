@@ -218,4 +218,5 @@ def _record(plan: Plan, manifests: list[Manifest], merged: Merged, identity: str
         top=top_names(merged.files),
         python=plan.base.python,
         interpreter=plan.base.host_interpreter,
+        packages=len(merged.packages),
     )

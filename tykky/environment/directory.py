@@ -67,6 +67,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     top: tuple[str, ...] = ()
     python: str | None = None
     interpreter: str | None = None  # the host's, for a venv-type environment
+    packages: int | None = None  # how many; None in records of older versions
 
 
 @dataclass(frozen=True, slots=True)
