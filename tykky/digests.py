@@ -48,10 +48,16 @@ def document_key(document: Json) -> str:
     return hashlib.sha256(canonical_json(document)).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes: 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_sha256(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+    """Return the sha256 of a file's bytes: 64 hexadecimal digits. `on_bytes` is told how much has been read."""
+    with path.open("rb", buffering=0) as file:
+        if on_bytes is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        state = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            state.update(chunk)
+            on_bytes(len(chunk))
+    return state.hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:

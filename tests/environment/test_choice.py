@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from tests.layers.manifests import manifest
-from tykky.environment.choice import DEEPEST, Choice, Current, How, choose
+from tykky.environment.choice import SITE_FLATTENS, Choice, Current, How, choose
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord
 from tykky.errors import BuildError
 from tykky.layers.keys import Base, PlannedLayer
-from tykky.layers.stack import plan_stack
+from tykky.layers.stack import Target, plan_stack
 from tykky.lock.model import Lock, Package, Requirements
+from tykky.site import Policy
 from tykky.spec.model import Build, Conda, Environment, Pypi, Spec
 from tykky.store.images import Manifest, PackagePaths, dump_manifest
 
@@ -87,10 +88,16 @@ class Desk:
         )  # fmt: skip
 
     def choose(
-        self, wanted: tuple[PlannedLayer, ...], how: How = "best", *, flatten: bool = False, spec: Spec = SPEC
+        self,
+        wanted: tuple[PlannedLayer, ...],
+        how: How = "best",
+        *,
+        flatten: bool = False,
+        spec: Spec = SPEC,
+        policy: Policy | None = None,
     ) -> Choice:
         current = Current.of(self.directory)
-        return choose(spec, "linux-64", BASE, wanted, current, how=how, flatten=flatten)
+        return choose(Target.of(spec, "linux-64", BASE, wanted), current, how=how, flatten=flatten, policy=policy)
 
     def update(self, wanted: tuple[PlannedLayer, ...], how: How = "best", *, flatten: bool = False) -> Choice:
         """Choose, and publish what was chosen."""
@@ -200,12 +207,12 @@ def test_a_delta_back_and_forth_is_one_onto_what_is_there(desk: Desk) -> None:
 def test_a_deep_stack_is_squashed_to_one_delta_on_its_base(desk: Desk) -> None:
     desk.publish(content(MANY))
     held = dict(MANY)
-    for number in range(DEEPEST - 2):
+    for number in range(Policy().depth - 2):
         held[f"new-{number}"] = "1"
         assert len(desk.update(content(held)).stack) == 3 + number
     choice = desk.choose(content({**held, "last": "1"}))
     assert kinds(choice) == ["conda", "pypi", "delta"]
-    assert choice.stack[-1].reason == f"add {DEEPEST - 1} packages"
+    assert choice.stack[-1].reason == f"add {Policy().depth - 1} packages"
     assert [layer.key for layer in choice.stack[:2]] == [layer.key for layer in content(MANY)]
     again = Desk(EnvironmentDirectory(desk.directory.path.with_name("Q")))
     again.publish(content(MANY))
@@ -217,7 +224,7 @@ def test_scripts_count_for_the_depth_and_are_made_anew_on_top(desk: Desk) -> Non
     scripts = [("post.sh", "0" * 64)]
     desk.publish(content(MANY, scripts=scripts))
     held = dict(MANY)
-    for number in range(DEEPEST - 3):
+    for number in range(Policy().depth - 3):
         held[f"new-{number}"] = "1"
         choice = desk.update(content(held, scripts=scripts))
         assert kinds(choice) == ["conda", "pypi", *["delta"] * (number + 1), "script"]
@@ -237,6 +244,41 @@ def test_flattening_makes_one_layer_of_what_there_is(desk: Desk) -> None:
     assert (kinds(choice), choice.why) == (["flat", "script"], "asked for")
     assert [layer.kind for layer in choice.passing] == ["conda", "pypi", "delta"]
     assert choice.stack[0].reason == "3 layers in one"
+
+
+def test_a_site_says_how_deep_a_stack_may_be(desk: Desk) -> None:
+    desk.publish(content(MANY))
+    desk.update(content({**MANY, "one": "1"}))
+    two = content({**MANY, "one": "1", "two": "2"})
+    assert kinds(desk.choose(two)) == ["conda", "pypi", "delta", "delta"]
+    shallow = desk.choose(two, policy=Policy(depth=3))
+    assert (kinds(shallow), shallow.stack[-1].reason) == (["conda", "pypi", "delta"], "add 2 packages")
+    most = content({f"{name}-new": "2" for name in MANY})
+    assert desk.choose(most, policy=Policy(depth=3)).why == (
+        "with 3 layers one delta has to replace 1, and most has changed since the base"
+    )
+
+
+def test_a_site_flattens_deep_stacks_unasked(desk: Desk) -> None:
+    site = Policy(flatten="do", flatten_from=4)
+    desk.publish(content(MANY))
+    one, two = content({**MANY, "one": "1"}), content({**MANY, "one": "1", "two": "2"})
+    assert kinds(desk.choose(one, policy=site)) == ["conda", "pypi", "delta"]
+    desk.update(one)
+    choice = desk.choose(two, policy=site)
+    assert (kinds(choice), choice.why) == (["flat"], SITE_FLATTENS)
+    assert [layer.kind for layer in choice.passing] == ["conda", "pypi", "delta", "delta"]
+    assert kinds(desk.choose(two, "delta", policy=site)) == ["conda", "pypi", "delta", "delta"], "asked for"
+    assert kinds(desk.choose(two, policy=Policy(flatten_from=4))) == ["conda", "pypi", "delta", "delta"]
+    assert desk.choose(two, flatten=True, policy=site).why == "asked for"
+    desk.update(two)
+    assert kinds(desk.choose(two, policy=site)) == ["flat"], "also one that became so deep before the site said so"
+
+
+def test_scripts_do_not_make_a_site_flatten_for_nothing(desk: Desk) -> None:
+    site = Policy(flatten="do", flatten_from=3)
+    wanted = content(MANY, scripts=[("post.sh", "0" * 64)])
+    assert kinds(desk.choose(wanted, policy=site)) == ["conda", "pypi", "script"], "two that a flatten makes one of"
 
 
 def test_a_delta_on_a_flat_layer(desk: Desk) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import rich_click as click
 
 from tykky.cli.options import Place, common, spec_file
 from tykky.cli.plan_report import show_plan
-from tykky.cli.ports import LaunchPublisher, open_access, open_site, open_workshop
+from tykky.cli.ports import LaunchPublisher, open_access, open_relatives, open_site, open_workshop
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
 from tykky.environment.build import Built, carry_out, unchanged
-from tykky.environment.choice import ASKED_FOR, How
+from tykky.environment.choice import ASKED_FOR, SITE_FLATTENS, How
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.leftovers import is_unfinished
+from tykky.environment.parent import Relatives, check_content, lend
 from tykky.environment.plan import Plan, Source, prepare
 from tykky.environment.publish import check_place
 from tykky.environment.sole import sole
@@ -26,6 +29,7 @@ from tykky.errors import TykkyError
 from tykky.layers.keys import counted
 from tykky.lock.read import read_lock
 from tykky.process import Commands
+from tykky.progress import Reporter
 from tykky.resolve.local import drifted_sources
 from tykky.runtime.interpreter import Interpreter, find_interpreter
 from tykky.site import cache_directory
@@ -33,8 +37,6 @@ from tykky.spec.read import read_spec
 from tykky.spec.record_exec import OneOff, plan_record, record, take_back
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers, tiers_of
-
-_DEEP = 6  # layers, from which on a flatten is proposed
 
 
 @click.command()
@@ -132,12 +134,21 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
     reporter = reporter_for(as_json=output.as_json, quiet=output.quiet)
     site = open_site()
 
+    lent = _Lent(source, open_relatives(site, source.directory))
+
     def tiers(own: Store) -> Tiers:
-        return tiers_of(own, site)
+        return replace(tiers_of(own, site), lent=lent.images)
 
     def planned() -> Plan:
         return prepare(
-            source, target, find_interpreter_here, check=wish.check, how=wish.how, flatten=wish.flatten, tiers=tiers
+            source,
+            target,
+            find_interpreter_here,
+            check=wish.check,
+            how=wish.how,
+            flatten=wish.flatten,
+            tiers=tiers,
+            policy=site.policy,
         )
 
     check_place(target)
@@ -155,13 +166,35 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
         with sole(target, "build", wait=wish.wait, say=reporter.note), logged() as log:
             if EnvironmentDirectory(target).moment() != seen:
                 plan = planned()  # another build, or a gc, has ended meanwhile
-            if plan.missing and plan.why not in ("", ASKED_FOR):
+            if plan.missing and plan.why not in ("", ASKED_FOR, SITE_FLATTENS):
                 reporter.note(f"no delta: {plan.why}")
+            lent.check(cache_directory(os.environ), reporter)
             workshop = open_workshop(site, open_access(site, offline=wish.offline), Commands(log=log), reporter)
             built = carry_out(
                 plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=wish.keep, tiers=tiers
             )
-    _report(built, time.monotonic() - started, output)
+    _report(built, time.monotonic() - started, output, site.policy.flatten_from)
+
+
+@dataclass(frozen=True)
+class _Lent:
+    """The images that a build uses where the extended environment has them."""
+
+    source: Source
+    relatives: Relatives
+
+    @cached_property
+    def images(self) -> dict[str, Path]:
+        """Key -> image, after a look at owners and sizes. Raises `EnvironmentDirectoryError`."""
+        parent = self.source.lock.parent
+        if parent is None:
+            return {}
+        return lend(parent, self.source.spec.environment.extends or parent.path, self.relatives)
+
+    def check(self, cache: Path, reporter: Reporter) -> None:
+        """Raise `EnvironmentDirectoryError` if an image is not what the lock says."""
+        if self.source.lock.parent is not None:
+            check_content(self.source.lock.parent, self.images, cache / "images-checked", reporter)
 
 
 def find_interpreter_here(wanted: str | None) -> Interpreter:
@@ -183,8 +216,6 @@ def _absolute(path: Path) -> Path:
 @contextlib.contextmanager
 def logged() -> Iterator[Path]:
     """Give the path of this build's log. It stays when the build fails, and the error names it."""
-    import os
-
     directory = cache_directory(os.environ) / "logs"
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / f"build-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
@@ -203,7 +234,7 @@ def logged() -> Iterator[Path]:
     log.unlink(missing_ok=True)
 
 
-def _report(built: Built, seconds: float, output: Output) -> None:
+def _report(built: Built, seconds: float, output: Output, flatten_from: int) -> None:
     if output.as_json:
         emit_built(built, seconds)
         return
@@ -217,7 +248,8 @@ def _report(built: Built, seconds: float, output: Output) -> None:
         f"published generation {built.record.number} of {built.path}: "
         f"{counted(count, 'layer')}, {human_bytes(built.size)}, in {seconds:.1f} s"
     )
-    if count >= _DEEP:
+    flattened = sum(layer.kind != "script" for layer in built.record.layers)  # scripts stay on top
+    if flattened >= flatten_from:
         print(f"it is {count} layers deep: 'tykky flatten {_quoted(built.path)}' makes one of them")
     example = "python" if "python" in built.record.programs else next(iter(built.record.programs), None)
     if example is not None and built.record.number == 1:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import rich_click as click
 
 from tykky.cli.options import common, spec_file
-from tykky.cli.ports import open_access, open_site, resolver_ports
+from tykky.cli.ports import open_access, open_relatives, open_site, resolver_ports
 from tykky.cli.reporters import JsonReporter, reporter_for
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.parent import Relatives, moved_on, parent_of
 from tykky.errors import LockError, LockStale, Problem, SpecError
 from tykky.lock.changes import Change, changes
 from tykky.lock.freshness import stale_reasons
-from tykky.lock.model import Lock
+from tykky.lock.model import Lock, Parent
 from tykky.lock.read import read_lock
 from tykky.lock.write import write_lock
 from tykky.resolve.local import drifted_sources
@@ -26,6 +30,7 @@ from tykky.spec.read import read_spec
 @click.option("--check", is_flag=True, help="Only say whether tykky.lock still answers the spec (exit code 5 if not).")
 @click.option("--upgrade", "-U", "upgrade_all", is_flag=True, help="Let all locked versions move, or those of NAME….")
 @click.option("--platform", "platforms", multiple=True, metavar="PLATFORM", help="Resolve only this platform again.")
+@click.option("--rebase", is_flag=True, help="Take the extended environment as it is now.")
 @click.option("--offline", is_flag=True, help="Use only what is cached.")
 @click.argument("upgraded", nargs=-1, metavar="[NAME]...")
 @spec_file
@@ -34,6 +39,7 @@ def command(
     check: bool,
     upgrade_all: bool,
     platforms: tuple[str, ...],
+    rebase: bool,
     offline: bool,
     upgraded: tuple[str, ...],
     spec_path: Path,
@@ -52,43 +58,71 @@ def command(
       tykky lock --check            in CI: is the lock still right?
       tykky lock --upgrade          newest versions of everything
       tykky lock --upgrade numpy    newest numpy, the rest as it is
+      tykky lock --rebase           on top of the extended environment's current generation
     """
     if upgraded and not upgrade_all:
         raise click.UsageError(f"{' '.join(upgraded)}: names go with --upgrade")
     spec = read_spec(spec_path)
     lock_path = spec_path.with_name("tykky.lock")
+    site = open_site()
+    relatives = open_relatives(site, spec_path.absolute().parent)
+    output = _Output(lock_path, as_json, quiet)
     if check:
-        _check(spec, lock_path, as_json=as_json, quiet=quiet)
+        _check(spec, relatives, output)
         return
     _check_platforms(spec, spec_path, platforms)
     _check_not_empty(spec, spec_path)
+    if rebase and spec.environment.extends is None:
+        raise click.UsageError(f"--rebase: {spec_path} extends no environment")
     previous = _previous(lock_path)
     upgrade = _upgrade(upgrade_all, upgraded, previous)
     reporter = reporter_for(as_json=as_json, quiet=quiet)
-    if previous is not None and not platforms and upgrade == Upgrade() and not _reasons(spec, previous, lock_path):
-        _report(lock_path, (), written=False, as_json=as_json, quiet=quiet)
+    as_before = not platforms and not rebase and upgrade == Upgrade()
+    if previous is not None and as_before and not _reasons(spec, previous, lock_path):
+        output.report(previous, None, written=False)
+        output.moved_on(previous, relatives)
         return
-    site = open_site()
     access = open_access(site, offline=offline)
-    question = Question(spec, spec_path.absolute().parent, previous, platforms, upgrade)
+    parent = _parent(spec, previous, relatives, rebase=rebase)
+    question = Question(spec, relatives.directory, previous, platforms, upgrade, parent)
     lock = resolve(question, resolver_ports(spec, access, reporter, site.python_downloads))
     written = write_lock(lock_path, lock)
-    _report(lock_path, changes(previous, lock), written=written, as_json=as_json, quiet=quiet)
+    output.report(lock, previous, written=written)
+    output.moved_on(lock, relatives)
 
 
 def _reasons(spec: Spec, lock: Lock, lock_path: Path) -> tuple[str, ...]:
     return (*stale_reasons(spec, lock), *drifted_sources(lock, lock_path.absolute().parent))
 
 
-def _check(spec: Spec, lock_path: Path, *, as_json: bool, quiet: bool) -> None:
-    reasons = _reasons(spec, read_lock(lock_path), lock_path)
+def _check(spec: Spec, relatives: Relatives, output: _Output) -> None:
+    lock = read_lock(output.lock_path)
+    reasons = _reasons(spec, lock, output.lock_path)
     if reasons:
         lines = "\n".join(f"  {reason}" for reason in reasons)
-        raise LockStale(f"{lock_path} is out of date:\n{lines}", hint="run 'tykky lock'")
-    if as_json:
-        print(json.dumps({"fresh": True}))
-    elif not quiet:
-        print(f"{lock_path} answers the spec")
+        raise LockStale(f"{output.lock_path} is out of date:\n{lines}", hint="run 'tykky lock'")
+    if output.as_json:
+        moved = _moved_on(lock, relatives)
+        print(json.dumps({"fresh": True} | ({"parent": moved} if moved else {}), ensure_ascii=False))
+    elif not output.quiet:
+        print(f"{output.lock_path} answers the spec")
+    output.moved_on(lock, relatives)
+
+
+def _parent(spec: Spec, previous: Lock | None, relatives: Relatives, *, rebase: bool) -> Parent | None:
+    """Return the environment to add to: the generation that is locked, unless another one is asked for."""
+    asked = spec.environment.extends
+    if asked is None:
+        return None
+    if previous is not None and previous.parent is not None and previous.requirements.extends == asked and not rebase:
+        return previous.parent
+    return parent_of(EnvironmentDirectory(relatives.place(asked)), relatives)
+
+
+def _moved_on(lock: Lock, relatives: Relatives) -> str | None:
+    if lock.parent is None:
+        return None
+    return moved_on(lock.parent, lock.requirements.extends or lock.parent.path, relatives)
 
 
 def _previous(lock_path: Path) -> Lock | None:
@@ -103,7 +137,7 @@ def _check_platforms(spec: Spec, spec_path: Path, platforms: tuple[str, ...]) ->
 
 
 def _check_not_empty(spec: Spec, spec_path: Path) -> None:
-    if spec.conda is None and spec.pypi is None:
+    if spec.conda is None and spec.pypi is None and spec.environment.extends is None:
         raise SpecError(
             str(spec_path), [Problem("neither [conda] nor [pypi] asks for anything")], hint="try 'tykky add numpy'"
         )
@@ -125,19 +159,45 @@ def _upgrade(everything: bool, names: tuple[str, ...], previous: Lock | None) ->
     return Upgrade(names=wanted)
 
 
-def _report(lock_path: Path, changed: tuple[Change, ...], *, written: bool, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        import sys
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """How to say what was done."""
 
-        JsonReporter(sys.stdout).emit(
-            "result", lock=str(lock_path), written=written, changes=[change.as_json() for change in changed]
-        )
-        return
-    if quiet:
-        return
-    if not written:
-        print(f"{lock_path} is up to date")
-        return
-    for change in changed:
-        print(change.render())
-    print(f"wrote {lock_path}")
+    lock_path: Path
+    as_json: bool
+    quiet: bool
+
+    def report(self, lock: Lock, previous: Lock | None, *, written: bool) -> None:
+        """Say what has changed against the previous lock."""
+        changed = changes(previous, lock) if written else ()
+        if self.as_json:
+            import sys
+
+            JsonReporter(sys.stdout).emit(
+                "result", lock=str(self.lock_path), written=written, changes=[change.as_json() for change in changed]
+            )
+            return
+        if self.quiet:
+            return
+        if not written:
+            print(f"{self.lock_path} is up to date")
+            return
+        before = None if previous is None else previous.parent
+        if lock.parent is not None and lock.parent != before:
+            was = "" if before is None or before.path != lock.parent.path else f"{before.generation} -> "
+            print(f"  on {lock.parent.name} ({lock.parent.path}), generation {was}{lock.parent.generation}")
+        for change in changed if previous is not None or lock.parent is None else _own(changed, lock):
+            print(change.render())
+        print(f"wrote {self.lock_path}")
+
+    def moved_on(self, lock: Lock, relatives: Relatives) -> None:
+        """Say so if the extended environment is not what is locked any more."""
+        said = None if self.as_json or self.quiet else _moved_on(lock, relatives)
+        if said is not None:
+            print(f"{said}; 'tykky lock --rebase' takes what is there now")
+
+
+def _own(changed: Sequence[Change], lock: Lock) -> list[Change]:
+    """Return the changes that are not just what the extended environment brings."""
+    own = {(package.kind, package.name) for package in lock.package}
+    return [change for change in changed if (change.kind, change.name) in own]

@@ -56,7 +56,7 @@ def _changes(plan: Plan) -> list[tuple[str, str, str]]:
     """Return sign, name, and the versions before and after, of the packages that change, by name."""
     if plan.moves is None or plan.lower is None:
         return []
-    after: dict[PackageName, str] = {(p.kind, p.name): p.version for layer in plan.content for p in layer.packages}
+    after: dict[PackageName, str] = {(p.kind, p.name): p.version for layer in plan.target.layers for p in layer.packages}
     before = {name: package.version for name, package in plan.lower.packages.items()}
     found = []
     for name in plan.moves.install | plan.moves.gone:
@@ -71,7 +71,7 @@ def _as_json(plan: Plan) -> dict[str, object]:
     cost = plan.cost
     return {
         "environment-directory": str(plan.prefix),
-        "prefix": plan.source.spec.prefix,
+        "prefix": plan.target.spec.prefix,
         "platform": plan.platform,
         "generation": plan.number,
         "layers": [_step_json(step) for step in plan.steps],

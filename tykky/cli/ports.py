@@ -13,6 +13,7 @@ from tykky import runtime
 from tykky.access import Access
 from tykky.digests import Json, document_key
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.environment.parent import Relatives
 from tykky.layers.workshop import Inside, Workshop
 from tykky.lock.model import Package
 from tykky.process import Commands, which
@@ -33,6 +34,11 @@ UV_HINT = "uv comes with tykky: reinstall tykky, or install uv (PyPI and conda: 
 def open_site() -> Site:
     """Return the site's and the user's settings."""
     return load_site(os.environ)
+
+
+def open_relatives(site: Site, directory: Path) -> Relatives:
+    """Return how the environments that a spec in `directory` extends are found, and whose are believed."""
+    return Relatives(directory, site.environments, site.trusted_owners)
 
 
 def open_access(site: Site, *, offline: bool) -> Access:

@@ -14,8 +14,9 @@ import msgspec
 
 from tykky import __version__
 from tykky.digests import Json, document_key
-from tykky.environment.choice import refused_delta
+from tykky.environment.choice import not_on_parent, refused_delta
 from tykky.environment.directory import RECORD_FORMAT, EnvironmentDirectory, GenerationRecord, LayerRecord
+from tykky.environment.leases import renew_leases
 from tykky.environment.leftovers import clear_scratch
 from tykky.environment.plan import Plan, fresh
 from tykky.environment.publish import Generation, opened, publish, shown_names
@@ -68,9 +69,7 @@ class Publisher(Protocol):
 
 def identity_of(plan: Plan, publisher: Publisher) -> str:
     """Return the key of all that makes a generation what it is."""
-    return document_key(
-        {"layers": [layer.key for layer in plan.content], "launch": publisher.settings(plan.source.spec)}
-    )
+    return document_key({"layers": list(plan.target.content), "launch": publisher.settings(plan.source.spec)})
 
 
 def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
@@ -80,7 +79,8 @@ def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
     if plan.missing or current is None:
         return None
     same = current.identity == identity_of(plan, publisher)
-    if same and tuple(x.key for x in current.layers) == tuple(layer.key for layer in plan.stack):
+    images = [(x.key, directory.image_path(x).parent) for x in current.layers]
+    if same and images == [(step.layer.key, step.place or directory.store.directory) for step in plan.lasting]:
         return Built(current, plan.prefix, changed=False)
     return None
 
@@ -108,13 +108,14 @@ def carry_out(
     with disk_errors(plan.prefix, place.parent), opened(plan.prefix) as directory:
         stores = tiers(directory.store)
         plan = _build_missing(_brought(plan, stores, reporter), stores, place)
-        manifests = [directory.store.manifest(layer.key) for layer in plan.stack]
+        manifests = [stores.manifest(layer.key) for layer in plan.stack]
         merged = merge(manifests)
-        record = _record(plan, manifests, merged, identity_of(plan, publisher))
+        record = _record(plan, stores, manifests, merged, identity_of(plan, publisher))
         record = msgspec.structs.replace(record, activation=_activation(record, directory, merged, place))
         publisher.mount_points(directory, record, shown_names(directory, record))
         files = {"tykky.lock": plan.source.lock_bytes, "launch.sh": publisher.launch(plan.source.spec, record)}
         publish(directory, Generation(record, files, publisher.launcher()))
+    renew_leases(EnvironmentDirectory(plan.prefix))
     return Built(record, plan.prefix, changed=True)
 
 
@@ -171,7 +172,9 @@ def _build_missing(plan: Plan, stores: Tiers, place: _Scratch) -> Plan:
         if plan.how == "delta":
             raise refused_delta(str(impossible)) from None
         place.reporter.note(f"no delta: {impossible}")
-        plan = fresh(plan, str(impossible))
+        if plan.target.lent and [layer.key for layer in plan.stack] == [x.key for x in plan.target.layers]:
+            raise not_on_parent(str(impossible)) from None
+        plan = fresh(plan, stores, str(impossible))
         with place.opened() as workshop:
             make_layers(plan, stores, workshop)
     return plan
@@ -195,23 +198,25 @@ def _activation(
         return activation_of(record.prefix, images, merged, workshop)
 
 
-def _record(plan: Plan, manifests: list[Manifest], merged: Merged, identity: str) -> GenerationRecord:
+def _record(plan: Plan, stores: Tiers, manifests: list[Manifest], merged: Merged, identity: str) -> GenerationRecord:
     spec = plan.source.spec
+
+    def image(key: str) -> str:
+        lent = stores.image(key)
+        return f".tykky/layers/{key}.sqfs" if lent == stores.own.image(key) else str(lent)
+
     return GenerationRecord(
         format=RECORD_FORMAT,
         name=spec.environment.name,
-        prefix=spec.prefix,
+        prefix=plan.target.spec.prefix,
         platform=plan.platform,
         number=plan.number,
         identity=identity,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         made_by=f"tykky {__version__}",
-        layers=tuple(
-            LayerRecord(m.kind, m.key, m.digest, m.fingerprint, m.size, f".tykky/layers/{m.key}.sqfs")
-            for m in manifests
-        ),
+        layers=tuple(LayerRecord(m.kind, m.key, m.digest, m.fingerprint, m.size, image(m.key)) for m in manifests),
         programs=merged_programs(manifests, merged.files),
-        content=tuple(layer.key for layer in plan.content),
+        content=plan.target.content,
         user=current_user(),
         why=plan.why,
         spec=plan.source.spec_bytes.decode("utf-8"),

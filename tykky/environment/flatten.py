@@ -6,11 +6,13 @@ have made it (invariant 3). A script layer stays on top, because what scripts di
 
 from __future__ import annotations
 
-from tykky.environment.choice import Current, as_planned
+from tykky.environment.choice import Current
+from tykky.environment.deltas import as_planned
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.plan import Plan, Source, Step
 from tykky.errors import EnvironmentDirectoryError
-from tykky.layers.keys import Base, PlannedLayer, flat_layer
+from tykky.layers.keys import Base, Holds, flat_layer
+from tykky.layers.stack import Target, at_home
 from tykky.lock.read import read_lock
 from tykky.spec.read import parse_spec
 from tykky.store.images import Manifest
@@ -28,6 +30,11 @@ def plan_flattening(directory: EnvironmentDirectory) -> Plan | None:
             f"{directory.path} cannot be flattened: {current.trouble}",
             hint="run 'tykky build' with the spec and lock it was made from; it makes the image again",
         )
+    if any(layer.image.startswith("/") for layer in record.layers):
+        raise EnvironmentDirectoryError(
+            f"{directory.path} extends another environment, whose images stay where they are",
+            hint="'tykky build --rebuild' makes one layer of its own; 'tykky vendor' makes it stand alone",
+        )
     manifests = directory.manifests(record)
     below = [manifest for manifest in manifests if manifest.kind != "script"]
     if len(below) <= 1:
@@ -35,18 +42,17 @@ def plan_flattening(directory: EnvironmentDirectory) -> Plan | None:
     scripts = manifests[len(below) :]
     source = _source(directory, record)
     base = Base(record.python, record.interpreter)
-    held = tuple(_known(key) for key in record.content)
-    flat = flat_layer(source.spec, record.platform, base, held[: len(held) - len(scripts)], len(below))
+    spec = at_home(source.spec, source.lock.parent)
+    held = record.content[: len(record.content) - len(scripts)]
+    flat = flat_layer(spec, record.platform, base, held, Holds((), {}), len(below))
     there = directory.store.has(flat.key)
     passing = () if there else tuple(_step(manifest, lasting=False) for manifest in below)
     size = directory.store.image(flat.key).stat().st_size if there else None
     kept = tuple(_step(manifest, lasting=True) for manifest in scripts)
     return Plan(
         source=source,
-        platform=record.platform,
         prefix=directory.path,
-        base=base,
-        content=held,
+        target=Target(spec, record.platform, base, (), record.content),
         steps=(*passing, Step(flat, there, size, 0), *kept),
         number=directory.next_number(),
         why=f"flattened from generation {record.number}",
@@ -59,11 +65,6 @@ def _source(directory: EnvironmentDirectory, record: GenerationRecord) -> Source
     lock = folder / "tykky.lock"
     spec = parse_spec(record.spec, f"the spec in {folder / 'environment.json'}")
     return Source(spec, read_lock(lock), folder / "tykky.toml", record.spec.encode("utf-8"), lock.read_bytes())
-
-
-def _known(key: str) -> PlannedLayer:
-    """Return a layer of which nothing but the key counts."""
-    return PlannedLayer("", key, {}, (), "")
 
 
 def _step(manifest: Manifest, *, lasting: bool) -> Step:

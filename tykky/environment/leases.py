@@ -7,10 +7,11 @@ P/.tykky/leases/<digest of the path>.json, one for each child environment:
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -64,6 +65,47 @@ def write_lease(directory: EnvironmentDirectory, child: Path, keys: Sequence[str
     staged.replace(path)
     flush_file(directory.leases)
     return path
+
+
+def renew_leases(child: EnvironmentDirectory, before: Iterable[Path] = ()) -> None:
+    """Tell every environment whose images the child's generations use that they do, where that may be written.
+
+    `before` are environments that were used until now: leases in those that are used no more are taken back. A parent
+    that cannot be written has no lease; its site lets generations live on for a while instead (`gc-grace`).
+    """
+    used = borrowed(child)
+    for parent, keys in used.items():
+        directory = EnvironmentDirectory(parent)
+        with contextlib.suppress(OSError):
+            path = _file(directory, child.path)
+            if not path.exists() or set(_read(path).keys) != keys:
+                write_lease(directory, child.path, sorted(keys))
+    for parent in set(before) - set(used):
+        with contextlib.suppress(OSError):
+            end_lease(EnvironmentDirectory(parent), child.path)
+
+
+def borrowed(child: EnvironmentDirectory) -> dict[Path, set[str]]:
+    """Return the environment directories whose images the child's generations use, and the keys of these images."""
+    used: dict[Path, set[str]] = {}
+    for number in child.numbers():
+        try:
+            layers = child.record(number).layers
+        except EnvironmentDirectoryError:
+            continue
+        for layer in layers:
+            path = Path(layer.image)
+            if path.is_absolute() and path.parent.parts[-2:] == (".tykky", "layers"):
+                used.setdefault(path.parent.parent.parent, set()).add(layer.key)
+    return used
+
+
+def _read(path: Path) -> Lease:
+    """Return one lease, an empty one for a file that cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Lease)
+    except (msgspec.MsgspecError, OSError):
+        return Lease("", (), "")
 
 
 def end_lease(directory: EnvironmentDirectory, child: Path) -> None:

@@ -14,7 +14,6 @@ from tykky.layers.delta import DeltaImpossible
 from tykky.layers.merged import Merged, merge
 from tykky.layers.staged import Staged, commit, finish
 from tykky.layers.workshop import Workshop
-from tykky.store.images import Store
 from tykky.store.tiers import Tiers
 
 __all__ = ["DeltaImpossible", "activation_of", "make_layers"]
@@ -31,7 +30,7 @@ def make_layers(plan: Plan, stores: Tiers, workshop: Workshop) -> None:
     for step in plan.steps:
         if not step.cached:
             workshop.reporter.note(f"building {step.layer.kind} layer: {step.layer.reason}")
-            _make(_Making(plan, stores.own, workshop, tuple(s.layer.key for s in below)), step)
+            _make(_Making(plan, stores, workshop, tuple(s.layer.key for s in below)), step)
             stores.offer(step.layer.key, workshop.reporter)
         if step.layer.kind == "flat":
             below = []
@@ -48,20 +47,20 @@ def _runs_programs(plan: Plan, step: Step) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Making:
     plan: Plan
-    store: Store
+    stores: Tiers
     workshop: Workshop
     below: tuple[str, ...]  # keys
 
     @property
     def images(self) -> list[Path]:
-        return [self.store.image(key) for key in self.below]
+        return [self.stores.image(key) for key in self.below]
 
     @property
     def project(self) -> pypi.Project | None:
         source = self.plan.source
-        if source.spec.pypi is None:
+        if source.spec.pypi is None and source.lock.parent is None:
             return None
-        return pypi.Project.of(source.spec, source.lock.packages(self.plan.platform), source.directory)
+        return pypi.Project.of(source.spec, source.lock.held(self.plan.platform), source.directory)
 
 
 def _make(making: _Making, step: Step) -> None:
@@ -72,12 +71,12 @@ def _make(making: _Making, step: Step) -> None:
             hint="set TMPDIR to a directory on another file system",
         )
     if layer.kind == "delta":
-        commit(layer, _delta(making, step), making.store, workshop)
+        commit(layer, _delta(making, step), making.stores.own, workshop)
     elif layer.kind == "flat":
-        manifests = [making.store.manifest(key) for key in making.below]
-        commit(layer, flat.stage(layer, making.images, manifests, workshop), making.store, workshop)
+        manifests = [making.stores.manifest(key) for key in making.below]
+        commit(layer, flat.stage(layer, making.images, manifests, workshop), making.stores.own, workshop)
     else:
-        finish(layer, _staged(making, step), making.store, workshop)
+        finish(layer, _staged(making, step), making.stores.own, workshop)
 
 
 def _staged(making: _Making, step: Step) -> Staged:
@@ -89,8 +88,8 @@ def _staged(making: _Making, step: Step) -> Staged:
     if layer.kind == "pypi":
         assert making.project is not None
         return pypi.stage(layer, making.project, plan.base, making.images, workshop)
-    merged = merge([making.store.manifest(key) for key in making.below])
-    variables = activation_of(plan.source.spec.prefix, making.images, merged, workshop)
+    merged = merge([making.stores.manifest(key) for key in making.below])
+    variables = activation_of(plan.target.spec.prefix, making.images, merged, workshop)
     scripts = [plan.source.directory / name for name in plan.source.spec.build.post_install]
     return script.stage(layer, scripts, making.images, workshop, variables)
 

@@ -11,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tykky.environment.choice import Choice, Cost, Current, How, choose
+from tykky.environment.choice import Choice, Current, How, choose, fresh_choice
+from tykky.environment.deltas import Cost
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.publish import check_place
 from tykky.errors import LockError, LockStale, Problem, SpecError
 from tykky.layers.change import Moves
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.merged import Merged
-from tykky.layers.stack import plan_stack, script_digests
+from tykky.layers.stack import Target, plan_target, script_digests
 from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock
 from tykky.runtime.interpreter import Interpreter
+from tykky.site import Policy
 from tykky.spec.model import Spec
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers
@@ -47,8 +49,8 @@ class Source:
 class Step:
     """One layer on the way. `size` is the image's if it is there, in bytes; `download` what the lock knows of it.
 
-    `cached` says that the environment has it, `elsewhere` is the directory of another store that does. `lasting` is
-    false for a layer that is only read to make a later one.
+    `cached` says that the environment has it, or that its parent lends it from the directory `place`; `elsewhere` is
+    that of another store that has it. `lasting` is false for a layer that is only read to make a later one.
     """
 
     layer: PlannedLayer
@@ -57,21 +59,20 @@ class Step:
     download: int
     lasting: bool = True
     elsewhere: Path | None = None
+    place: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a build will do.
 
-    `content` are the layers a fresh build would have: they say what the environment holds. `steps` are those it will
+    `target` says what the environment shall hold, and which layers a fresh build would have. `steps` are those it will
     have, with `why`; where one is a delta, `moves` says which packages, and `lower` what the layers below it show.
     """
 
     source: Source
-    platform: str
     prefix: Path
-    base: Base
-    content: tuple[PlannedLayer, ...]
+    target: Target
     steps: tuple[Step, ...]
     number: int
     why: str = ""
@@ -81,14 +82,29 @@ class Plan:
     how: How = "best"
 
     @property
+    def platform(self) -> str:
+        """The conda subdir that is built for."""
+        return self.target.platform
+
+    @property
+    def base(self) -> Base:
+        """Where the interpreter comes from."""
+        return self.target.base
+
+    @property
     def missing(self) -> tuple[Step, ...]:
         """The layers that have to be built, or brought from another store."""
         return tuple(step for step in self.steps if not step.cached)
 
     @property
+    def lasting(self) -> tuple[Step, ...]:
+        """The steps whose layers are those of the generation to come, bottom first."""
+        return tuple(step for step in self.steps if step.lasting)
+
+    @property
     def stack(self) -> tuple[PlannedLayer, ...]:
         """The layers of the generation to come, bottom first."""
-        return tuple(step.layer for step in self.steps if step.lasting)
+        return tuple(step.layer for step in self.lasting)
 
 
 def host_platform() -> str:
@@ -106,13 +122,14 @@ def prepare(
     how: How = "best",
     flatten: bool = False,
     tiers: Callable[[Store], Tiers] = Tiers,
+    policy: Policy | None = None,
 ) -> Plan:
     """Return the plan for this host. Nothing is written.
 
-    `tiers` gives the other stores to ask. `how` forces a delta or fresh layers, `flatten` makes one layer of the
-    result. Raises `LockStale` if the lock does not answer the spec (and `check`), `LockError` if it is not for this
-    host, `EnvironmentDirectoryError` if `prefix` cannot be an environment directory, `BuildError` if there is no way to
-    do what is forced.
+    `tiers` gives the other stores to ask, and the images that a parent lends. `how` forces a delta or fresh layers,
+    `flatten` makes one layer of the result, and `policy` is the site's about deep stacks. Raises `LockStale` if the
+    lock does not answer the spec (and `check`), `LockError` if it is not for this host, `EnvironmentDirectoryError` if
+    `prefix` cannot be an environment directory, `BuildError` if there is no way to do what is forced.
     """
     platform = host_platform()
     _check_platform(source, platform)
@@ -129,22 +146,21 @@ def prepare(
     directory = EnvironmentDirectory(prefix)
     base = _base(source, platform, directory, find_interpreter)
     scripts = script_digests(source.spec, source.directory)
-    content = plan_stack(source.spec, source.lock, platform, base, scripts)
+    target = plan_target(source.spec, source.lock, platform, base, scripts)
     current = Current.of(directory, tiers(directory.store))
-    if current.record is not None and current.record.content != tuple(layer.key for layer in content):
+    if current.record is not None and current.record.content != target.content:
         current = current.looked_into()
-    choice = choose(source.spec, platform, base, content, current, how=how, flatten=flatten)
-    return replace(_plan(source, base, content, current, choice), how=how)
+    choice = choose(target, current, how=how, flatten=flatten, policy=policy)
+    return replace(_plan(source, target, current, choice), how=how)
 
 
-def fresh(plan: Plan, why: str) -> Plan:
-    """Return the plan that builds the layers of a fresh build instead."""
-    directory = EnvironmentDirectory(plan.prefix)
-    current = Current.of(directory, Tiers(directory.store))
-    return _plan(plan.source, plan.base, plan.content, current, Choice(plan.content, (), why))
+def fresh(plan: Plan, tiers: Tiers, why: str) -> Plan:
+    """Return the plan that builds the layers of a fresh build instead. Raises `BuildError` if there is none."""
+    current = Current.of(EnvironmentDirectory(plan.prefix), tiers)
+    return _plan(plan.source, plan.target, current, fresh_choice(plan.target, current, why))
 
 
-def _plan(source: Source, base: Base, content: tuple[PlannedLayer, ...], current: Current, choice: Choice) -> Plan:
+def _plan(source: Source, target: Target, current: Current, choice: Choice) -> Plan:
     lasting = tuple(_step(layer, current, lasting=True) for layer in choice.stack)
     passing: tuple[Step, ...] = ()
     if not all(step.cached for step in lasting):
@@ -152,10 +168,8 @@ def _plan(source: Source, base: Base, content: tuple[PlannedLayer, ...], current
     directory = current.directory
     return Plan(
         source=source,
-        platform=host_platform(),
         prefix=directory.path,
-        base=base,
-        content=content,
+        target=target,
         steps=(*passing, *lasting),
         number=directory.next_number() if directory.exists() else 1,
         why=choice.why,
@@ -199,6 +213,9 @@ def _base(
 ) -> Base:
     entry = source.lock.locked_platform(platform)
     assert entry is not None
+    parent = source.lock.parent
+    if parent is not None:
+        return Base(parent.python, parent.interpreter)
     if source.spec.conda is not None or source.spec.pypi is None or source.spec.pypi.managed_python:
         return Base(entry.python)
     wanted = source.spec.pypi.python
@@ -230,7 +247,8 @@ def _kept_interpreter(directory: EnvironmentDirectory, wanted: str | None, minor
 def _step(layer: PlannedLayer, current: Current, *, lasting: bool) -> Step:
     store = current.where(layer.key)
     own = current.directory.store
-    cached = store is not None and store.directory == own.directory
+    lent = layer.key in current.tiers.lent
+    cached = store is not None and (lent or store.directory == own.directory)
     return Step(
         layer=layer,
         cached=cached,
@@ -238,4 +256,5 @@ def _step(layer: PlannedLayer, current: Current, *, lasting: bool) -> Step:
         download=sum(p.size or 0 for p in layer.packages),
         lasting=lasting,
         elsewhere=store.directory if store is not None and not cached else None,
+        place=store.directory if store is not None and lent and store.directory != own.directory else None,
     )

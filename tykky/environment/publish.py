@@ -20,6 +20,7 @@ import msgspec
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, is_of_ancestor
 from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.holder import user_name
 from tykky.guard.ownership import make_private
 from tykky.store.images import flush_file
 
@@ -241,20 +242,11 @@ def cannot_write(path: Path, error: OSError) -> EnvironmentDirectoryError:
     elif error.errno == errno.EROFS:
         hint = "it is mounted read-only here: do this on a host where it is not (programs of an environment run here)"
     elif error.errno in (errno.EACCES, errno.EPERM) and EnvironmentDirectory(path).exists():
-        hint = f"it belongs to {_owner(path)}: ask for it there, or build an environment directory of your own"
+        owner = user_name(path.stat().st_uid)
+        hint = f"it belongs to {owner}: ask for it there, or build an environment directory of your own"
     else:
         hint = "choose another directory with --prefix, or ask its owner"
     return EnvironmentDirectoryError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}", hint=hint)
-
-
-def _owner(path: Path) -> str:
-    import pwd
-
-    number = path.stat().st_uid
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"user {number}"
 
 
 def _umask() -> int:

@@ -86,13 +86,18 @@ def holding(process: Process, what: str) -> Holder:
 
 
 def current_user() -> str:
-    """Return the name of the user we run as, or the number of one without a name."""
+    """Return the name of the user we run as."""
+    return user_name(os.geteuid())
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or the number of one without a name."""
     import pwd
 
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(number).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(number)
 
 
 def dump(holder: Holder) -> bytes:

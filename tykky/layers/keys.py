@@ -8,7 +8,7 @@ manifest instead (docs/decisions/0003-what-a-key-names.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,21 @@ class PlannedLayer:
     packages: tuple[Package, ...]
     reason: str
     identities: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """What a stack holds: its packages, and their identities by (kind, name)."""
+
+    packages: tuple[Package, ...]
+    identities: Mapping[tuple[str, str], str]
+
+    @classmethod
+    def of(cls, layers: Iterable[PlannedLayer]) -> Holds:
+        """Return what layers hold together."""
+        layers = tuple(layers)
+        identities = {name: key for layer in layers for name, key in layer.identities.items()}
+        return cls(tuple(package for layer in layers for package in layer.packages), identities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +120,38 @@ def pypi_layer(
 
 
 def delta_layer(
-    spec: Spec, platform: str, base: Base, before: Sequence[str], wanted: Sequence[PlannedLayer], reason: str
+    spec: Spec, platform: str, base: Base, before: Sequence[str], after: Sequence[str], holds: Holds
 ) -> PlannedLayer:
-    """Return the layer that leads from one content of a stack to another.
+    """Return the layer that leads from one content of a stack to another, which is what it `holds` then.
 
-    `before` are the keys of the layers a fresh build of the lower stack would have, `wanted` those of the stack to
-    come: what has to change follows from the two alone, whatever layers the lower stack really consists of.
+    What has to change follows from the two contents alone, whatever layers the lower stack really consists of.
     """
-    document = {
-        **_stack(spec, "delta", platform, base),
-        "from": list(before),
-        "to": [layer.key for layer in wanted],
-    }
-    identities = {name: key for layer in wanted for name, key in layer.identities.items()}
-    packages = tuple(package for layer in wanted for package in layer.packages)
-    return _planned("delta", document, packages, reason, identities)
+    document = {**_stack(spec, "delta", platform, base), "from": list(before), "to": list(after)}
+    return _planned("delta", document, holds.packages, "", holds.identities)
 
 
-def flat_layer(spec: Spec, platform: str, base: Base, wanted: Sequence[PlannedLayer], count: int) -> PlannedLayer:
-    """Return the one layer that holds what a stack of `count` layers shows. `wanted` are those of a fresh build."""
-    document = {**_stack(spec, "flat", platform, base), "content": [layer.key for layer in wanted]}
-    identities = {name: key for layer in wanted for name, key in layer.identities.items()}
-    packages = tuple(package for layer in wanted for package in layer.packages)
-    return _planned("flat", document, packages, f"{counted(count, 'layer')} in one", identities)
+def child_layer(
+    spec: Spec,
+    platform: str,
+    base: Base,
+    parent: Sequence[str],
+    own: Sequence[PlannedLayer],
+    packages: Sequence[Package],
+) -> PlannedLayer:
+    """Return the layer that an environment adds to its parent's stack: `own` would be its layers without a parent.
+
+    `parent` is the parent's content, `packages` are all that are seen then. The identities of those that are the
+    parent's are in its manifests.
+    """
+    document = {**_stack(spec, "delta", platform, base), "parent": list(parent), "own": [layer.key for layer in own]}
+    identities = {name: key for layer in own for name, key in layer.identities.items()}
+    return _planned("delta", document, packages, " and ".join(layer.reason for layer in own), identities)
+
+
+def flat_layer(spec: Spec, platform: str, base: Base, content: Sequence[str], holds: Holds, count: int) -> PlannedLayer:
+    """Return the one layer that holds what a stack of `count` layers shows, whose content is `content`."""
+    document = {**_stack(spec, "flat", platform, base), "content": list(content)}
+    return _planned("flat", document, holds.packages, f"{counted(count, 'layer')} in one", holds.identities)
 
 
 def counted(count: int, what: str) -> str:

@@ -38,9 +38,12 @@ class Change:
 
 
 def changes(before: Lock | None, after: Lock) -> tuple[Change, ...]:
-    """Return what differs, sorted by platform and name. A change of build or file alone shows as `2.1 (build)`."""
-    old = {_place(p): p for p in before.package} if before is not None else {}
-    new = {_place(p): p for p in after.package}
+    """Return what differs, sorted by platform and name. A change of build or file alone shows as `2.1 (build)`.
+
+    What a parent has counts as locked, so that another generation of it shows package by package.
+    """
+    old = {_place(p): p for p in _everything(before)} if before is not None else {}
+    new = {_place(p): p for p in _everything(after)}
     found = []
     for place in sorted(set(old) | set(new)):
         was, now = old.get(place), new.get(place)
@@ -49,6 +52,10 @@ def changes(before: Lock | None, after: Lock) -> tuple[Change, ...]:
         platform, name, kind = place
         found.append(Change(name, kind, platform, _shown(was, now), _shown(now, was)))
     return tuple(found)
+
+
+def _everything(lock: Lock) -> tuple[Package, ...]:
+    return tuple(package for platform in lock.platform for package in lock.held(platform.name))
 
 
 def _place(package: Package) -> tuple[str, str, str]:

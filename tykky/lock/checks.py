@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from tykky.lock.model import Lock, Package
+from tykky.lock.model import Lock, Package, Parent
 from tykky.spec.requirements import URL_SCHEMES, split_url
 from tykky.toml import KeyPath
 
@@ -18,6 +18,8 @@ _SUBDIR = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 # What nearly all URLs look like; it spares a thousand of them the full look.
 _PLAIN_URL = re.compile(r"(?:https?|file)://[A-Za-z0-9._/+!~-]*/[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
+_PREFIX = re.compile(r"/tykky/[a-z0-9-]+")
+_ABSOLUTE = re.compile(r"/[^\0-\x1f\x7f]*")
 _CONDA_SUFFIXES = (".conda", ".tar.bz2")
 # What every interpreter of uv's list is, but for a few that only unpack with zstandard.
 INTERPRETER_SUFFIXES = (".tar.gz", ".tgz")
@@ -56,7 +58,28 @@ def check_lock(lock: Lock) -> list[Finding]:
         if package.kind == "python" and minor is not None and not package.version.startswith(f"{minor}."):
             message = f"{package.name} {package.version} is locked for {package.platform}, whose python is {minor}"
             found.append(Finding((*path, "version"), message))
+    if lock.parent is not None:
+        found += [Finding(("parent", *finding.path), finding.message) for finding in _parent(lock.parent)]
     return found
+
+
+def _parent(parent: Parent) -> Iterator[Finding]:
+    """A parent's prefix and images become mounts, its packages are installed again where they share files with ours."""
+    if not _PREFIX.fullmatch(parent.prefix):
+        yield Finding(("prefix",), f"{parent.prefix!r} is not a prefix such as '/tykky/base'")
+    for key, path in (("path", parent.path), ("interpreter", parent.interpreter)):
+        if path is not None and not _ABSOLUTE.fullmatch(path):
+            yield Finding((key,), f"{path!r} is not an absolute path")
+    if not parent.layer:
+        yield Finding((), f"{parent.name} has no layer")
+    for index, layer in enumerate(parent.layer):
+        if not _ABSOLUTE.fullmatch(layer.image):
+            yield Finding(("layer", index, "image"), f"{layer.image!r} is not an absolute path")
+    for index, package in enumerate(parent.package):
+        if package.platform != parent.platform:
+            message = f"{package.name} is for {package.platform!r}, the parent for {parent.platform!r}"
+            yield Finding(("package", index, "platform"), message)
+        yield from (Finding(("package", index, *f.path), f.message) for f in _package(package))
 
 
 def _package(package: Package) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ _LEADING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def missing(lock: Lock, platform: LockedPlatform) -> tuple[LockedPlatform, list[str]]:
     """Return the platform and which packages are needed there but not locked."""
-    conda, pypi = lock.packages(platform.name, "conda"), lock.packages(platform.name, "pypi")
+    conda, pypi = lock.held(platform.name, "conda"), lock.held(platform.name, "pypi")
     conda_names = {package.name.lower() for package in conda}
     names = {str(canonicalize_name(package.name)) for package in pypi}
     names |= {canonicalize_name(entry.partition("==")[0]) for package in conda for entry in package.provides}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def stale_conda(asked: Requirements, lock: Lock, platform: LockedPlatform) -> tuple[LockedPlatform, list[str]]:
     """Return the platform and why its conda packages are no answer any more."""
-    locked = {package.name.lower(): package for package in lock.packages(platform.name, "conda")}
+    locked = {package.name.lower(): package for package in lock.held(platform.name, "conda")}
     return platform, [
         *_requirements(asked.conda, locked),
         *_constraints(asked.conda_constraints, locked),

@@ -58,7 +58,7 @@ def marker_environment(platform: str, python: str) -> dict[str, str]:
 
 def _python(lock: Lock, platform: LockedPlatform) -> str:
     """Return the exact version where the lock has the interpreter, else the minor one."""
-    brought = (p.version for p in lock.packages(platform.name) if (p.kind, p.name) in _INTERPRETERS)
+    brought = (p.version for p in lock.held(platform.name) if (p.kind, p.name) in _INTERPRETERS)
     return next(brought, platform.python or "3.0")
 
 
@@ -72,9 +72,9 @@ class _Locked:
 
     @classmethod
     def of(cls, lock: Lock, platform: LockedPlatform) -> _Locked:
-        pypi = lock.packages(platform.name, "pypi")
+        pypi = lock.held(platform.name, "pypi")
         provided: dict[str, tuple[str, Package]] = {}
-        for package in lock.packages(platform.name, "conda"):
+        for package in lock.held(platform.name, "conda"):
             for entry in package.provides:
                 name, _, version = entry.partition("==")
                 provided[canonicalize_name(name)] = (version, package)

@@ -44,6 +44,8 @@ def requirements_of(spec: Spec) -> Requirements:
         python=pypi.python,
         managed_python=pypi.managed_python,
         exclude_newer=spec.environment.exclude_newer,
+        extends=spec.environment.extends,
+        extends_policy=None if spec.environment.extends_policy == "pinned" else spec.environment.extends_policy,
     )
     return requirements if spec.conda is None else _with_conda(requirements, spec.conda)
 
@@ -94,6 +96,8 @@ def _settings(asked: Requirements, before: Requirements) -> list[str]:
     """Compare what no package shows. A setting counts where both sides have packages that it is about."""
     reasons = [
         *_changed("environment.exclude-newer", before.exclude_newer, asked.exclude_newer),
+        *_changed("environment.extends", before.extends, asked.extends),
+        *_changed("environment.extends-policy", before.extends_policy or "pinned", asked.extends_policy or "pinned"),
     ]
     if asked.conda and before.conda:
         reasons += [

@@ -73,6 +73,8 @@ class Requirements(_Table, frozen=True):
     python: str | None = None
     managed_python: bool = False
     exclude_newer: str | None = None
+    extends: str | None = None  # as written
+    extends_policy: str | None = None
 
 
 class LockedPlatform(_Table, frozen=True):
@@ -121,18 +123,60 @@ class Package(_Table, frozen=True):
     provides: tuple[str, ...] = ()
 
 
+class ParentLayer(_Table, frozen=True):
+    """One image of the parent environment, and where it was when the lock was made. `digest` is a sha256."""
+
+    kind: str
+    key: Sha256
+    digest: Sha256
+    fingerprint: str
+    size: int  # bytes
+    image: str
+
+
+class Parent(_Table, frozen=True):
+    """The generation of another environment that this one adds to: all of it that a build needs.
+
+    `path` is its directory, `prefix` where it is mounted, which is where this one will be too. `content` says what it
+    holds, as its own record does (`GenerationRecord.content`); `layer` are its images, bottom first, those of its own
+    parents among them; `package` all packages that are seen in it.
+    """
+
+    name: str
+    path: str
+    generation: int
+    prefix: str
+    platform: str
+    python: str | None = None
+    interpreter: str | None = None  # the host's, for a venv-type environment
+    virtual_packages: tuple[str, ...] = ()
+    content: tuple[Sha256, ...] = ()
+    layer: tuple[ParentLayer, ...] = ()
+    package: tuple[Package, ...] = ()
+
+
 class Lock(_Table, frozen=True):
-    """A whole `tykky.lock`."""
+    """A whole `tykky.lock`. `package` are the environment's own; with a parent, those that it adds or replaces."""
 
     lock_version: str
     requirements: Requirements
     resolvers: Resolvers = msgspec.field(default_factory=Resolvers)
     platform: tuple[LockedPlatform, ...] = ()
+    parent: Parent | None = None
     package: tuple[Package, ...] = ()
 
     def packages(self, platform: str, kind: Kind | None = None) -> tuple[Package, ...]:
-        """Return the packages of one platform (and kind), in the order of the file."""
+        """Return the environment's own packages of one platform (and kind), in the order of the file."""
         return tuple(p for p in self.package if p.platform == platform and kind in (None, p.kind))
+
+    def held(self, platform: str, kind: Kind | None = None) -> tuple[Package, ...]:
+        """Return all packages that are seen on a platform: the parent's, with our own added or in their place."""
+        own = self.packages(platform, kind)
+        if self.parent is None:
+            return own
+        ours = {(p.kind, p.name) for p in own}
+        theirs = [p for p in self.parent.package if kind in (None, p.kind) and (p.kind, p.name) not in ours]
+        return tuple(sorted((*theirs, *own), key=lambda p: (p.kind, p.name)))
 
     def locked_platform(self, name: str) -> LockedPlatform | None:
         """Return the entry of one platform, or None if the lock was not made for it."""

@@ -36,6 +36,10 @@ def render_lock(lock: Lock) -> str:
     if lock.resolvers != Resolvers():
         parts.append(_table("[resolvers]", lock.resolvers))
     parts += [_table("[[platform]]", platform) for platform in lock.platform]
+    if lock.parent is not None:
+        parts.append(_table("[parent]", msgspec.structs.replace(lock.parent, layer=(), package=())))
+        parts += [_table("[[parent.layer]]", layer) for layer in lock.parent.layer]
+        parts += [_table("[[parent.package]]", package) for package in sorted(lock.parent.package, key=_order)]
     parts += [_table("[[package]]", package) for package in lock.package]
     return "\n".join(parts)
 

@@ -20,7 +20,10 @@ __all__ = ["Access", "CondaRequest", "CondaResolver", "PypiRequest", "PypiResolv
 
 @dataclass(frozen=True, slots=True)
 class CondaRequest:
-    """What one platform wants from conda channels. Requirements are MatchSpec strings (`gdal >=3.9`)."""
+    """What one platform wants from conda channels. Requirements are MatchSpec strings (`gdal >=3.9`).
+
+    `given` are packages that are there already, whether a channel still has them or not: they may be chosen.
+    """
 
     platform: str
     channels: tuple[str, ...]
@@ -30,6 +33,7 @@ class CondaRequest:
     virtual_packages: tuple[str, ...] = ()  # `name=version`
     exclude_newer: str | None = None
     preferred: tuple[Package, ...] = ()  # kept where they still satisfy
+    given: tuple[Package, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,9 @@ class PypiRequest:
     """What one platform wants from Python package indexes. Requirements are PEP 508 strings or local paths.
 
     `python` is the full or minor version the environment will have; `interpreter` is a host interpreter of that
-    minor version, if there is one (needed only to build sdists while resolving). `provided` are conda packages
-    whose distributions satisfy requirements at exactly their version and are never installed again.
+    minor version, if there is one (needed only to build sdists while resolving). `provided` are packages (conda's, and
+    those of a parent environment) whose distributions satisfy requirements at exactly their version and are never
+    installed again.
     """
 
     platform: str

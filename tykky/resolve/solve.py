@@ -16,8 +16,9 @@ from packaging.utils import canonicalize_name
 
 from tykky.errors import ResolveError, ToolError
 from tykky.lock.freshness import requirements_of
-from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package, Resolvers
+from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package, Parent, Resolvers
 from tykky.progress import Reporter
+from tykky.resolve.parent import conda_given, own, pypi_given
 from tykky.resolve.ports import CondaRequest, CondaResolver, PypiRequest, PypiResolver, PythonChooser, PythonRequest
 from tykky.runtime.interpreter import Interpreter, minor_of
 from tykky.spec.model import CondaRequirement, Spec
@@ -53,13 +54,22 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to resolve. `platforms` may be fewer than the spec's: the others keep their place in the lock."""
+    """What to resolve. `platforms` may be fewer than the spec's: the others keep their place in the lock.
+
+    `parent` is the environment to add to, where the spec extends one.
+    """
 
     spec: Spec
     base: Path
     previous: Lock | None = None
     platforms: tuple[str, ...] = ()
     upgrade: Upgrade = field(default_factory=Upgrade)
+    parent: Parent | None = None
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether packages of the parent may be replaced."""
+        return self.spec.environment.extends_policy == "upgrade"
 
 
 def resolve(question: Question, ports: Ports) -> Lock:
@@ -68,6 +78,7 @@ def resolve(question: Question, ports: Ports) -> Lock:
     Raises `ResolveError` if nothing does, `FetchError` if an index or channel cannot be read.
     """
     spec = question.spec
+    _check_parent(question)
     asked = question.platforms or spec.environment.platforms
     platforms: list[LockedPlatform] = []
     packages: list[Package] = []
@@ -85,8 +96,27 @@ def resolve(question: Question, ports: Ports) -> Lock:
         requirements=requirements_of(spec),
         resolvers=used[0],
         platform=tuple(platforms),
+        parent=question.parent,
         package=tuple(packages),
     )
+
+
+def _check_parent(question: Question) -> None:
+    """Raise `ResolveError` if the spec asks for what this parent cannot bear."""
+    parent, spec = question.parent, question.spec
+    if parent is None:
+        return
+    if spec.environment.platforms != (parent.platform,):
+        asked = ", ".join(spec.environment.platforms)
+        raise ResolveError(
+            f"{parent.name} ({parent.path}) is for {parent.platform}, the spec is for {asked}",
+            hint=f'write platforms = ["{parent.platform}"] into [environment]: images are of one platform',
+        )
+    if spec.conda is not None and not any(p.kind == "conda" for p in parent.package):
+        raise ResolveError(
+            f"{parent.name} ({parent.path}) has no conda packages, so none can be added to it",
+            hint="take [conda] out and ask for PyPI packages, or extend an environment that has conda packages",
+        )
 
 
 def _kept(question: Question, platform: str) -> tuple[LockedPlatform, tuple[Package, ...]]:
@@ -104,14 +134,15 @@ def _resolve_platform(
     question: Question, platform: str, ports: Ports
 ) -> tuple[LockedPlatform, tuple[Package, ...], Resolvers]:
     spec = question.spec
+    parent = question.parent
     conda: tuple[Package, ...] = ()
-    virtual: tuple[str, ...] = ()
+    virtual: tuple[str, ...] = () if parent is None else parent.virtual_packages
     conda_by = pypi_by = None
     if spec.conda is not None:
         virtual = ports.virtual_packages(platform, spec.conda.virtual_packages)
         conda_resolver = ports.conda()
         conda_by = conda_resolver.identify()
-        conda = conda_resolver.resolve(conda_request(question, platform, virtual), ports.reporter)
+        conda = own(conda_resolver.resolve(conda_request(question, platform, virtual), ports.reporter), parent)
     managed = _managed(question, platform, ports)
     python, interpreter = _python(question, platform, (*conda, *managed), ports)
     pypi: tuple[Package, ...] = ()
@@ -121,7 +152,7 @@ def _resolve_platform(
         pypi_resolver = ports.pypi()
         pypi_by = pypi_resolver.identify()
         request = pypi_request(question, platform, python, interpreter, conda, virtual)
-        pypi = pypi_resolver.resolve(request, ports.reporter)
+        pypi = own(pypi_resolver.resolve(request, ports.reporter), parent)
     minor = minor_of(python) if python else None
     entry = LockedPlatform(name=platform, python=minor, virtual_packages=virtual)
     return entry, (*conda, *managed, *pypi), Resolvers(conda=conda_by, pypi=pypi_by)
@@ -163,6 +194,8 @@ def _python(
     `brought` are the packages that may hold the interpreter.
     """
     spec = question.spec
+    if question.parent is not None:
+        return _python_of(question.parent, ports)
     managed = next((p.version for p in brought if p.kind == "python"), None)
     if managed is not None:
         # The host's may not be there: it is only asked for the metadata of what is no wheel.
@@ -190,19 +223,39 @@ def _python(
     return found.version if wanted is None else (minor_of(wanted) or found.version), found
 
 
+def _python_of(parent: Parent, ports: Ports) -> tuple[str | None, Interpreter | None]:
+    """Return the version of a parent's Python, and a host's interpreter of it where it has none of its own."""
+    brought = (p.version for p in parent.package if (p.kind, p.name) in (("conda", "python"), ("python", "cpython")))
+    version = next(brought, parent.python)
+    if version is None:
+        raise ResolveError(
+            f"{parent.name} ({parent.path}) has no Python for [pypi] packages",
+            hint="extend an environment that has one",
+        )
+    # The host's may not be there: it is only asked for the metadata of what is no wheel.
+    with contextlib.suppress(ToolError):
+        return version, ports.interpreter(parent.interpreter or minor_of(version))
+    return version, None
+
+
 def conda_request(question: Question, platform: str, virtual: tuple[str, ...]) -> CondaRequest:
     """Return what to ask a conda resolver for one platform."""
     spec = question.spec
     assert spec.conda is not None
+    needed: tuple[str, ...] = ()
+    given: tuple[Package, ...] = ()
+    if question.parent is not None:
+        needed, given = conda_given(question.parent, upgrade=question.may_replace)
     return CondaRequest(
         platform=platform,
         channels=spec.conda.channels,
-        requirements=_match_specs(spec.conda.dependencies),
+        requirements=(*_match_specs(spec.conda.dependencies), *needed),
         constraints=_match_specs(spec.conda.constraints),
         channel_priority=spec.conda.channel_priority,
         virtual_packages=virtual,
         exclude_newer=spec.environment.exclude_newer,
         preferred=_preferred(question, platform, "conda"),
+        given=given,
     )
 
 
@@ -218,18 +271,31 @@ def pypi_request(
     conda: Sequence[Package],
     virtual: Sequence[str],
 ) -> PypiRequest:
-    """Return what to ask a PyPI resolver for one platform."""
+    """Return what to ask a PyPI resolver for one platform. `conda` are the environment's own conda packages."""
     spec = question.spec
     pypi = spec.pypi
     assert pypi is not None
+    provided = {p.name: p for p in conda if p.provides}
+    constraints: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
+    preferred = _preferred(question, platform, "pypi")
+    if question.parent is not None:
+        replaced = {p.name for p in conda}
+        theirs = {
+            p.name: p for p in question.parent.package if p.kind == "conda" and p.provides and p.name not in replaced
+        }
+        stays, constraints, wanted = pypi_given(question.parent, pypi.dependencies, upgrade=question.may_replace)
+        provided = {**theirs, **provided, **{f"pypi {p.name}": p for p in stays}}
+        ours = {p.name for p in preferred}
+        preferred += tuple(p for p in question.parent.package if p.kind == "pypi" and p.name not in ours)
     glibc = next((v.partition("=")[2] for v in virtual if v.startswith("__glibc=")), DEFAULT_GLIBC)
     return PypiRequest(
         platform=platform,
         python=python,
         base=question.base,
-        requirements=pypi.dependencies,
+        requirements=(*pypi.dependencies, *wanted),
         interpreter=interpreter.path if interpreter is not None else None,
-        constraints=pypi.constraints,
+        constraints=(*pypi.constraints, *constraints),
         overrides=pypi.overrides,
         index_url=pypi.index_url,
         extra_index_url=pypi.extra_index_url,
@@ -241,8 +307,8 @@ def pypi_request(
         config_settings=pypi.config_settings,
         exclude_newer=spec.environment.exclude_newer,
         glibc=glibc,
-        provided=tuple(p for p in conda if p.provides),
-        preferred=_preferred(question, platform, "pypi"),
+        provided=tuple(provided.values()),
+        preferred=preferred,
     )
 
 

@@ -30,6 +30,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VIRTUAL_NAME = re.compile(r"__[a-z0-9_]+")
 # Empty takes a virtual package away; `1=x86_64_v3` has a build, as that of __archspec is written.
 _VIRTUAL_VERSION = re.compile(r"(?:[A-Za-z0-9_.]+(?:=[A-Za-z0-9_.]+)?)?")
+_PARENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _INDEX_SCHEMES = ("https", "http", "file")
 
 
@@ -61,11 +62,29 @@ def _environment(table: Environment) -> Iterator[Finding]:
         except ValueError:
             message = f"{table.exclude_newer!r} is not a date of the calendar"
             yield Finding(("environment", "exclude-newer"), message)
+    if table.extends is None:
+        if table.extends_policy != "pinned":
+            yield Finding(
+                ("environment", "extends-policy"), "it says how to extend an environment, and there is no extends"
+            )
+        return
+    if "/" in table.extends or table.extends.startswith("~"):
+        if re.search(r"[\0-\x1f\x7f:]", table.extends):
+            yield Finding(("environment", "extends"), f"{table.extends!r} is not a path of an environment directory")
+    elif not _PARENT_NAME.fullmatch(table.extends):
+        message = f"{table.extends!r} is neither a path (with a slash in it) nor the name of an environment"
+        yield Finding(("environment", "extends"), message)
 
 
 def _interpreter(spec: Spec) -> Iterator[Finding]:
     """Python comes from one place: conda, the host, or uv."""
     if spec.pypi is None:
+        return
+    if spec.environment.extends is not None:
+        for key, is_set in (("python", spec.pypi.python is not None), ("managed-python", spec.pypi.managed_python)):
+            if is_set:
+                message = "Python comes from the extended environment (environment.extends, line {line}); take this out"
+                yield Finding(("pypi", key), message, other=("environment", "extends"))
         return
     conda = next((name for name in spec.conda.dependencies if name.lower() == "python"), None) if spec.conda else None
     python = spec.pypi.python

@@ -33,6 +33,14 @@ EnvironmentName = Annotated[
 # rattler's own subdirs of Linux; other systems have neither squashfs mounts nor overlayfs.
 Platform = Literal["linux-64", "linux-aarch64", "linux-ppc64le"]
 RelativePath = Annotated[str, Meta(min_length=1, description="a path, relative to tykky.toml")]
+Extended = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="the environment this one adds to: its directory, or its name in the site's list of environments",
+        examples=["/appl/envs/pytorch", "pytorch"],
+    ),
+]
 # A TOML date-time or date is accepted too; the parser turns it into the text that both resolvers take.
 Cutoff = Annotated[
     str,
@@ -57,6 +65,13 @@ class Environment(_Table, frozen=True):
         tuple[Platform, ...], Meta(min_length=1, description="what the lock is made for, as conda subdirs")
     ] = ("linux-64",)
     exclude_newer: Cutoff | None = None
+    extends: Extended | None = None
+    extends_policy: Annotated[
+        Literal["pinned", "upgrade"],
+        Meta(
+            description="pinned: packages of the extended environment stay as they are; upgrade: they may be replaced"
+        ),
+    ] = "pinned"
 
 
 class CondaRequirement(_Table, frozen=True):

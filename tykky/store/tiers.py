@@ -15,15 +15,16 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from tykky.digests import document_key, file_fingerprint, file_sha256
 from tykky.errors import EnvironmentDirectoryError
 from tykky.progress import Reporter, Silent
 from tykky.site import Site
-from tykky.store.images import Manifest, Store
+from tykky.store.images import Manifest, Store, load_manifest
 from tykky.store.transfer import Source, place
 
 _LARGEST_MANIFEST = 1 << 26  # bytes, packed; 60 times that of an environment with half a million files
@@ -44,11 +45,25 @@ class _Offered:
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """The stores of one environment: its own, which is written; the user's, which gets copies; others', only read."""
+    """The stores of one environment: its own, which is written; the user's, which gets copies; others', only read.
+
+    `lent` maps keys to images of a parent environment, which are used where they are.
+    """
 
     own: Store
     user: Store | None = None
     site: tuple[Store, ...] = ()
+    lent: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+
+    def image(self, key: str) -> Path:
+        """Return the image of a layer that is there: our own, else the lent one."""
+        if key in self.lent and not self.own.has(key):
+            return self.lent[key]
+        return self.own.image(key)
+
+    def manifest(self, key: str) -> Manifest:
+        """Return the manifest of a layer that is there. Raises `EnvironmentDirectoryError`."""
+        return load_manifest(self.image(key).with_suffix(".manifest"))
 
     def find(self, key: str) -> Store | None:
         """Return the first store that has the image of a key, of the right size, with a manifest that can be read.

@@ -110,7 +110,7 @@ class _Query:
             self.requirements,
             gateway=self.gateway,
             platforms=self.platforms,
-            locked_packages=await self._still_offered(),
+            locked_packages=[*await self._still_offered(), *map(self._asked_record, self.request.given)],
             virtual_packages=[_virtual(text) for text in self.request.virtual_packages],
             channel_priority=ChannelPriority.Strict if strict else ChannelPriority.Disabled,
             exclude_newer=None if self.request.exclude_newer is None else cutoff(self.request.exclude_newer),

@@ -67,8 +67,14 @@ def unsatisfiable(asked: Asked, text: str, advice: Iterable[str]) -> ResolveErro
 
 
 def _provided_advice(asked: Asked, text: str) -> Iterable[str]:
+    lent = {canonicalize_name(p.name) for p in asked.request.provided if p.kind == "pypi"}
     for stub in asked.stubs:
-        if _mentions(text, stub.name):
+        if _mentions(text, stub.name) and stub.name in lent:
+            yield (
+                f"{stub.name} {stub.version} is the extended environment's: relax what needs another version, "
+                'or write extends-policy = "upgrade" into [environment]'
+            )
+        elif _mentions(text, stub.name):
             yield (
                 f"{stub.name} {stub.version} comes from conda: relax what needs another version, "
                 f"or change {stub.name} in [conda.dependencies]"

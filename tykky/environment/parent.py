@@ -1,0 +1,241 @@
+"""The parent of an environment: found by path or name, written down in the child's lock, lent to its builds.
+
+A child keeps the generation it was locked to. Its images are read where they are; what is taken from them is believed
+only if their owner is trusted, nobody else can write to them, and they are what the lock says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from tykky.digests import file_sha256
+from tykky.environment.directory import EnvironmentDirectory, LayerRecord
+from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.holder import user_name
+from tykky.layers.merged import Merged, merge
+from tykky.lock.model import Package, Parent, ParentLayer
+from tykky.lock.read import read_lock
+from tykky.progress import Reporter
+from tykky.store.images import Manifest, load_manifest
+
+# What an installed distribution is called by its metadata directory or file (PEP 376, PEP 427).
+_METADATA = re.compile(
+    r"(?:^|/)site-packages/(?P<name>[A-Za-z0-9][A-Za-z0-9._]*)-(?P<version>[^-/]+)"
+    r"(?:-py[0-9.]+)?\.(?:dist-info/METADATA|egg-info/PKG-INFO|egg-info)$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Relatives:
+    """How parents are found and whom to trust.
+
+    `directory` is where relative paths start, `named` are the site's environments, `owners` the uids whose images may
+    be used besides our own and root's.
+    """
+
+    directory: Path
+    named: Mapping[str, Path]
+    owners: frozenset[int] = frozenset()
+
+    def place(self, asked: str) -> Path:
+        """Return the directory that `extends` means. Raises `EnvironmentDirectoryError` for an unknown name."""
+        if "/" in asked or asked.startswith("~"):
+            return Path(os.path.normpath(self.directory / Path(asked).expanduser()))
+        if asked in self.named:
+            return self.named[asked]
+        known = ", ".join(sorted(self.named))
+        raise EnvironmentDirectoryError(
+            f"{asked!r} is no environment of this site",
+            hint=f"the site's environments are {known}" if known else "site.toml names none; write a path, ./{asked}",
+        )
+
+    def trusts(self, owner: int) -> bool:
+        """Return whether files of this user may be used."""
+        return owner in (0, os.geteuid()) or owner in self.owners
+
+
+def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
+    """Return the current generation of an environment, as the lock of a child records it.
+
+    Raises `EnvironmentDirectoryError` if it cannot be read or must not be believed.
+    """
+    record = directory.record()
+    check_trust(directory.current / "environment.json", relatives)
+    if not record.content:
+        raise EnvironmentDirectoryError(
+            f"{directory.path} was built by {record.made_by}, which does not say what it holds",
+            hint="build it again, then extend it",
+        )
+    layers = tuple(_layer(directory, layer) for layer in record.layers)
+    manifests = [_believed(layer, Path(layer.image), relatives) for layer in layers]
+    folder = directory.generations / str(record.number)
+    lock = read_lock(folder / "tykky.lock")
+    platform = lock.locked_platform(record.platform)
+    return Parent(
+        name=record.name,
+        path=os.fspath(directory.path.absolute()),
+        generation=record.number,
+        prefix=record.prefix,
+        platform=record.platform,
+        python=record.python,
+        interpreter=record.interpreter,
+        virtual_packages=platform.virtual_packages if platform is not None else (),
+        content=record.content,
+        layer=layers,
+        package=_with_provides(lock.held(record.platform), merge(manifests)),
+    )
+
+
+def _layer(directory: EnvironmentDirectory, layer: LayerRecord) -> ParentLayer:
+    image = os.fspath(directory.image_path(layer).absolute())
+    return ParentLayer(layer.kind, layer.key, layer.digest, layer.fingerprint, layer.size, image)
+
+
+def _with_provides(packages: Iterable[Package], merged: Merged) -> tuple[Package, ...]:
+    """Return the packages, conda's with the distributions in them, as their metadata's names tell."""
+
+    def told(package: Package) -> Package:
+        claims = merged.packages.get((package.kind, package.name))
+        if package.kind != "conda" or package.provides or claims is None:
+            return package
+        return msgspec.structs.replace(package, provides=tuple(sorted(_distributions(claims.paths))))
+
+    return tuple(told(package) for package in packages)
+
+
+def _distributions(paths: Iterable[str]) -> set[str]:
+    found = (_METADATA.search(path) for path in paths)
+    return {f"{canonicalize_name(match['name'])}=={match['version']}" for match in found if match is not None}
+
+
+def lend(parent: Parent, asked: str, relatives: Relatives) -> dict[str, Path]:
+    """Return key -> image of the parent's layers, wherever they are now.
+
+    Looked for where the lock says, then in the environment that `extends` means today, which may have moved. Sizes and
+    owners are checked, contents are not (`check_content`). Raises `EnvironmentDirectoryError` for one that is gone.
+    """
+    found = {}
+    for layer in parent.layer:
+        image = next((path for path in _places(layer, asked, relatives) if _is_there(path)), None)
+        if image is None:
+            raise EnvironmentDirectoryError(
+                f"the image {layer.key[:12]} of {parent.name} is gone: it was {layer.image}",
+                hint=f"{parent.name} moved on, or was moved: 'tykky lock --rebase' takes what is there now",
+            )
+        _believed(layer, image, relatives)
+        found[layer.key] = image
+    return found
+
+
+def check_content(parent: Parent, images: Mapping[str, Path], checked: Path, reporter: Reporter) -> None:
+    """Raise `EnvironmentDirectoryError` for an image whose sha256 is not the lock's.
+
+    `checked` is a private directory of ours that remembers which files were read already: a file of the same device,
+    inode, size and times is the same file (its ctime cannot be set back).
+    """
+    waiting = [layer for layer in parent.layer if not (checked / _identity(images[layer.key], layer.digest)).exists()]
+    if not waiting:
+        return
+    checked.mkdir(mode=0o700, parents=True, exist_ok=True)
+    total = sum(layer.size for layer in waiting)
+    with reporter.phase(f"check images of {parent.name}", total=total, unit="bytes") as phase:
+        for layer in waiting:
+            image = images[layer.key]
+            before = _identity(image, layer.digest)
+            digest = file_sha256(image, phase.advance)
+            if digest != layer.digest:
+                raise EnvironmentDirectoryError(
+                    f"{image} is not what the lock says: expected sha256 {layer.digest}, got {digest}",
+                    hint=f"do not use it; tell the owner of {parent.path}",
+                )
+            (checked / before).touch(mode=0o600)
+
+
+def _identity(image: Path, digest: str) -> str:
+    status = image.stat()
+    numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return "-".join((*(f"{number:x}" for number in numbers), digest[:32]))
+
+
+def moved_on(parent: Parent, asked: str, relatives: Relatives) -> str | None:
+    """Return in one line what has become of the parent since the lock was made; None if it is the same."""
+    try:
+        place = relatives.place(asked)
+        record = EnvironmentDirectory(place).record()
+    except EnvironmentDirectoryError as error:
+        return f"{parent.name} cannot be read any more: {error.reason}"
+    if record.content == parent.content and record.prefix == parent.prefix:
+        return None
+    return f"{record.name} ({place}) moved on: generation {parent.generation} is locked, it has {record.number}"
+
+
+def check_trust(path: Path, relatives: Relatives) -> None:
+    """Raise `EnvironmentDirectoryError` for a file whose owner is not trusted, or that others can write to."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise EnvironmentDirectoryError(f"{path} is no regular file", hint="tell the owner of that environment")
+    if not relatives.trusts(status.st_uid):
+        raise EnvironmentDirectoryError(
+            f"{path} belongs to {user_name(status.st_uid)}, who is not trusted here",
+            hint=f'if you trust them, write owners = ["{user_name(status.st_uid)}"] under [trust] in site.toml',
+        )
+    if status.st_mode & 0o022:
+        who = "everybody" if status.st_mode & 0o002 else "its group"
+        raise EnvironmentDirectoryError(
+            f"{who} can write to {path}", hint=f"its owner has to change that: chmod go-w {path}"
+        )
+
+
+def _believed(layer: ParentLayer, image: Path, relatives: Relatives) -> Manifest:
+    """Return the manifest of an image after a look at both files."""
+    record = image.with_suffix(".manifest")
+    for path in (image, record):
+        try:
+            check_trust(path, relatives)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise EnvironmentDirectoryError(
+                f"{path} cannot be read: {reason}", hint="ask the owner of that environment"
+            ) from None
+    size = image.stat().st_size
+    if size != layer.size:
+        raise EnvironmentDirectoryError(
+            f"{image} has {size} bytes, {layer.size} were written",
+            hint="ask the owner of that environment to repair it",
+        )
+    manifest = load_manifest(record)
+    if (manifest.key, manifest.digest) != (layer.key, layer.digest):
+        raise EnvironmentDirectoryError(
+            f"{record} is that of another image", hint="ask the owner of that environment to repair it"
+        )
+    return manifest
+
+
+def _places(layer: ParentLayer, asked: str, relatives: Relatives) -> Iterator[Path]:
+    yield Path(layer.image)
+    try:
+        directory = EnvironmentDirectory(relatives.place(asked))
+    except EnvironmentDirectoryError:
+        return
+    yield directory.store.image(layer.key)
+    for number in reversed(directory.numbers()):  # of its own parents
+        try:
+            record = directory.record(number)
+        except EnvironmentDirectoryError:
+            continue
+        yield from (directory.image_path(x) for x in record.layers if x.key == layer.key)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
