@@ -20,7 +20,7 @@ def verbs_table() -> str:
 
 def verbs_page() -> str:
     """Return the page: what all verbs share, then each verb with its options and examples."""
-    sections = "\n".join(_section(verb, _command(module)) for verb, (module, _) in VERBS.items())
+    sections = "\n".join(_section(verb, load_command(module)) for verb, (module, _) in VERBS.items())
     return f"""# Command line
 
 Made from `tykky --help` and `tykky VERB --help`; written by `make schemas`.
@@ -31,7 +31,8 @@ JSON on standard output. Every verb ends with 0, or with the [exit code](exit-co
 {sections}"""
 
 
-def _command(module: str) -> click.Command:
+def load_command(module: str) -> click.Command:
+    """Return a verb's command."""
     found: click.Command = importlib.import_module(f"tykky.cli.{module}").command
     return found
 

@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: reference pages, and the table of verbs in README.md.
+"""Write what is made from the code: reference pages, the table of verbs in README.md, the tables of completion.
 
     python -m tools.generate            write what is not current
     python -m tools.generate --check    only name it, and exit with 1
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tools.command_pages import verbs_page, verbs_table
 from tools.exit_code_page import exit_codes_page
+from tools.shell_tables import fish_table, posix_table
 from tools.spec_pages import lock_page, site_page, spec_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/spec.md": spec_page,
     "docs/reference/lock.md": lock_page,
     "docs/reference/site.md": site_page,
+    "tykky/cli/shell_functions/verbs.sh": posix_table,
+    "tykky/cli/shell_functions/verbs.fish": fish_table,
 }
 
 

@@ -6,52 +6,81 @@ import json
 import os
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
+from tykky.cli.ports import open_site
 from tykky.cli.reporters import human_bytes
-from tykky.environment.description import find_environments
-from tykky.environment.directory import EnvironmentDirectory
-from tykky.errors import TykkyError
+from tykky.environment.known import Known, known_environments, search_path
+from tykky.layers.keys import counted
 
 
 @click.command("list")
 @click.argument("directories", nargs=-1, type=Place())
 @common
 def command(directories: tuple[Path, ...], as_json: bool, verbose: bool, quiet: bool) -> None:
-    """List the environment directories in DIRECTORIES, by default those in TYKKY_PATH and here.
+    """List environments: those in the directories of TYKKY_PATH, the site's, and those here; or those in DIRECTORIES.
+
+    The names are those that 'tykky activate' takes. What is damaged is listed with what is wrong. The packages of one
+    environment: 'tykky info --packages DIRECTORY'.
 
     \b
     Examples:
       tykky list
       tykky list /appl/envs ~/envs
+      tykky list --json
     """
-    roots = directories or (*_search_path(), Path.cwd())
-    rows = [_row(environment) for environment in find_environments(root.absolute() for root in roots)]
+    if directories:
+        found = known_environments(directories, {})
+    else:
+        found = known_environments(search_path(os.environ), open_site().environments, [Path.cwd()])
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    if not rows and not quiet:
-        print("no environments in " + ", ".join(str(root) for root in roots))
-    width = max((len(str(row["name"])) for row in rows), default=0)
-    for row in rows:
-        if row["problem"]:
-            print(f"{row['name']:<{width}}  {row['directory']}  damaged: {row['problem']}")
-        else:
-            size = human_bytes(int(str(row["size"])))
-            print(f"{row['name']:<{width}}  {row['directory']}  generation {row['generation']}, {size}")
+        print(json.dumps([_as_json(known) for known in found], indent=2, ensure_ascii=False))
+    elif found:
+        print("\n".join(_lines(found)))
+    elif not quiet:
+        places = directories or (*search_path(os.environ), Path.cwd())
+        print("no environments in " + ", ".join(str(place) for place in places))
 
 
-def _search_path() -> list[Path]:
-    return [Path(item) for item in os.environ.get("TYKKY_PATH", "").split(os.pathsep) if item]
+def _lines(found: tuple[Known, ...]) -> list[str]:
+    """Return the table: what is known of each, in columns, then where it is."""
+    cells = [_cells(known) for known in found]
+    whole = [row for row in cells if len(row) > 1]
+    widths = [max((len(row[column]) for row in whole), default=0) for column in range(max(map(len, cells)))]
+    name = max(len(known.name) for known in found)
+    lines = []
+    for known, row in zip(found, cells, strict=True):
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False))
+        place = f"{known.path}  (the site's)" if known.origin == "site" else str(known.path)
+        lines.append(
+            f"{known.name:<{name}}  {text}  {place}" if known.record else f"{known.name:<{name}}  {row[0]}  {place}"
+        )
+    return lines
 
 
-def _row(environment: EnvironmentDirectory) -> dict[str, object]:
-    """Return one line of the list; an environment that cannot be read is listed with what is wrong."""
-    row: dict[str, object] = {"name": environment.path.name, "directory": str(environment.path), "problem": None}
-    try:
-        record = environment.record()
-    except TykkyError as error:
-        return {**row, "problem": error.reason}
-    size = sum(layer.size for layer in record.layers)
-    return {**row, "name": record.name, "generation": record.number, "size": size}
+def _cells(known: Known) -> list[str]:
+    record = known.record
+    if record is None:
+        return [f"{known.problem}:"]
+    return [
+        f"generation {record.number}",
+        record.created[:10],
+        f"Python {record.python}" if record.python else "no Python",
+        "" if record.packages is None else counted(record.packages, "package"),
+        human_bytes(known.size or 0),
+    ]
+
+
+def _as_json(known: Known) -> dict[str, object]:
+    record = known.record
+    return {
+        "name": known.name,
+        "directory": str(known.path),
+        "from": known.origin,
+        "problem": known.problem,
+        "generation": record and record.number,
+        "created": record and record.created,
+        "python": record and record.python,
+        "packages": record and record.packages,
+        "size": known.size,
+    }

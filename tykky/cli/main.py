@@ -18,7 +18,11 @@ VERBS = {
     "run": ("run", "run a program of an environment"),
     "shell": ("shell", "open a shell inside an environment"),
     "info": ("info", "show an environment: layers, sizes, packages, generation"),
-    "list": ("list_", "list environments"),
+    "list": ("list_", "list environments: yours and the site's"),
+    "activate": ("activate", "put an environment in front of PATH in this shell (with shell-init)"),
+    "deactivate": ("deactivate", "undo activate"),
+    "shell-init": ("shell_init", "print the functions that activate and complete in a shell"),
+    "module": ("module", "write a module file for an environment"),
     "tree": ("tree", "show which layer gives which package, and bytes live and dead"),
     "diff": ("diff", "compare two generations of an environment: packages, files"),
     "history": ("history", "list the generations of an environment: what changed, when, who, sizes"),
@@ -36,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if words == ["--version"]:  # asked by modules and scripts at every login; needs no library
         print(f"tykky {__version__}")
         return
+    if len(words) == 2 and words[0] == "shell-init":  # every login waits for it
+        from tykky.cli.shell_text import PARTS, print_functions
+
+        if words[1] in PARTS:
+            print_functions(words[1])
+            return
     from tykky.cli.boundary import run
 
     sys.exit(run(words))

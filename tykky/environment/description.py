@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,22 +44,3 @@ def _usage(root: Path) -> tuple[int, int]:
         if current.is_dir() and not current.is_symlink():
             stack.extend(current.iterdir())
     return len(seen), size
-
-
-def find_environments(roots: Iterable[Path]) -> tuple[EnvironmentDirectory, ...]:
-    """Return the environment directories that are, or stand directly below, one of `roots`, sorted by path."""
-    found: dict[Path, EnvironmentDirectory] = {}
-    for root in roots:
-        for path in (root, *_subdirectories(root)):
-            directory = EnvironmentDirectory(path)
-            if directory.exists():
-                found[path] = directory
-    return tuple(found[path] for path in sorted(found))
-
-
-def _subdirectories(root: Path) -> list[Path]:
-    try:
-        with os.scandir(root) as entries:
-            return [Path(entry.path) for entry in entries if entry.is_dir()]
-    except OSError:
-        return []

@@ -5,7 +5,7 @@ to fill (a msgspec struct, the only truth about keys and types) and the class of
 """
 
 from tykky.toml.document import Document, FileError, dotted, parse, read_text
-from tykky.toml.files import refusal, replace_text
+from tykky.toml.files import refusal, replace_bytes, replace_text
 from tykky.toml.mismatch import Mismatch, mismatches
 from tykky.toml.positions import KeyPath, spans
 from tykky.toml.strict import convert, without
@@ -21,6 +21,7 @@ __all__ = [
     "parse",
     "read_text",
     "refusal",
+    "replace_bytes",
     "replace_text",
     "spans",
     "without",

@@ -24,15 +24,19 @@ def replace_text(path: Path, text: str, error: type[FileError]) -> bool:
     the disk and renamed over it: a reader or a power cut meets the old text or the new one. A symbolic link
     is followed, the mode of an existing file is kept. Raises `error` when the system refuses.
     """
-    target = Path(os.path.realpath(path))
-    content = text.encode("utf-8")
     try:
-        mode = _mode_of(target)
-        if mode is not None and target.read_bytes() == content:
-            return False
-        _replace(target, content, 0o666 & ~_umask() if mode is None else mode)
+        return replace_bytes(path, text.encode("utf-8"))
     except OSError as failure:
         raise refusal(path, failure, error) from None
+
+
+def replace_bytes(path: Path, content: bytes) -> bool:
+    """Give the file this content, as `replace_text` does; return whether it changed. Raises `OSError`."""
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(target)
+    if mode is not None and target.read_bytes() == content:
+        return False
+    _replace(target, content, 0o666 & ~_umask() if mode is None else mode)
     return True
 
 
