@@ -9,7 +9,7 @@ function _tykky_kinds
         case remove
             string join \n -- 'required+'
         case lock
-            string join \n -- '+'
+            string join \n -- 'locked+'
         case run
             string join \n -- 'environment' 'program+'
         case shell
@@ -27,7 +27,7 @@ function _tykky_kinds
         case tree
             string join \n -- 'environment'
         case diff
-            string join \n -- 'environment' '' ''
+            string join \n -- 'environment' 'generation' 'generation'
         case history
             string join \n -- 'environment'
         case rollback

@@ -89,7 +89,7 @@ doctor:say what this host offers, what is missing and how to get it' ;;
 -h:Show this message and exit
 --help:Show this message and exit'
         _tykky_valued=' --platform= -f=file --spec=file'
-        _tykky_kinds='+'
+        _tykky_kinds='locked+'
         ;;
     build)
         _tykky_words='--prefix:The environment directory. [default: ./NAME]
@@ -234,7 +234,7 @@ doctor:say what this host offers, what is missing and how to get it' ;;
 -h:Show this message and exit
 --help:Show this message and exit'
         _tykky_valued=''
-        _tykky_kinds='environment - -'
+        _tykky_kinds='environment generation generation'
         ;;
     history)
         _tykky_words='-q:Say only what was asked for, and errors
