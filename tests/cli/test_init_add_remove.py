@@ -120,6 +120,29 @@ def test_init_for_conda(tykky, words, python):
     assert (spec.conda.channels, spec.conda.dependencies) == (("conda-forge",), {"python": python})
 
 
+def test_init_writes_where_a_site_has_its_packages_from(tykky, tmp_path, monkeypatch):
+    site = tmp_path / "site.toml"
+    site.write_text(
+        '[init]\nchannels = ["https://conda.example.org/ours", "conda-forge"]\ncompression-level = 9\n'
+        'index-url = "https://pypi.example.org/simple"\nextra-index-url = ["file:///appl/wheels"]\n'
+    )
+    monkeypatch.setenv("TYKKY_SITE", str(site))
+    assert tykky("init", "geo", "--conda", "-q") == (0, "", "")
+    spec = read_spec(Path("geo/tykky.toml"))
+    assert spec.conda is not None
+    assert spec.conda.channels == ("https://conda.example.org/ours", "conda-forge")
+    assert spec.build.compression_level == 9
+    assert tykky("init", "web", "--python", "3.12", "-q") == (0, "", "")
+    text = Path("web/tykky.toml").read_text()
+    assert (
+        'index-url = "https://pypi.example.org/simple"\nextra-index-url = ["file:///appl/wheels"]\n'
+        "dependencies = [\n]\n\n[build]\ncompression-level = 9  # of zstd\n"
+        '# post-install = ["scripts/post.sh"]  # runs inside, once, '
+    ) in text
+    assert read_spec(Path("web/tykky.toml")).build.compression_level == 9
+    assert tykky("add", "--conda", "-f", "geo/tykky.toml", "numpy", "-q")[0] == 0, "it can be edited like any other"
+
+
 def test_the_commented_examples_of_a_new_spec_are_right_too(tykky):
     tykky("init", "--name", "a", "--python", "3.12")
     text = Path("tykky.toml").read_text().replace("# [", "[").replace("# post", "post").replace("# environ", "environ")

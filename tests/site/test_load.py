@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tykky.errors import SiteError
-from tykky.site import Policy, Runtime, Settings, Site, load_site
+from tykky.site import Init, Policy, Runtime, Settings, Site, Striping, load_site
 
 
 @pytest.fixture
@@ -253,3 +253,111 @@ def test_stores_are_absolute_or_below_home_and_listed_once(place):
 def test_no_backend_at_all_is_no_choice(place):
     (place / "etc/site.toml").write_text("[runtime]\nbackends = []\n")
     assert refused(place)[0] == ["etc/site.toml:2: runtime.backends: must not be empty"]
+
+
+def test_build_settings(place):
+    site = load(place)
+    assert (site.processors, site.message) == (None, None)
+    (place / "etc/site.toml").write_text('[build]\nprocessors = 4\nmessage = """\nRead\tthis.\nThen that.\n"""\n')
+    site = load(place)
+    assert (site.processors, site.message) == (4, "Read\tthis.\nThen that.\n")
+    (place / "etc/site.toml").write_text('[build]\nprocessors = 0\nmessage = "\\u001b[2J"\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:2: build.processors: 0 is too small, the least is 1",
+        "etc/site.toml:3: build.message: '\\x1b[2J' is not allowed: it holds a control character",
+    ]
+    (place / "etc/site.toml").write_text('[build]\nprocessors = "all"\nmessage = 3\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:2: build.processors: expected int, got str",
+        "etc/site.toml:3: build.message: expected str, got int; put the value in quotes",
+    ]
+
+
+def test_striping(place):
+    assert load(place).striping == Striping(count=None, size=None, pool=None, above="64M")
+    (place / "etc/site.toml").write_text('[striping]\ncount = -1\nsize = "4M"\npool = "flash"\nabove = "1G"\n')
+    assert load(place).striping == Striping(-1, "4M", "flash", "1G")
+    (place / "etc/site.toml").write_text(
+        '[striping]\ncount = 2001\nsize = "4 MiB"\npool = "a b"\nabove = 64\nstripe = 1\n'
+    )
+    assert refused(place)[0] == [
+        "etc/site.toml:2: striping.count: 2001 is too large, the most is 2000",
+        "etc/site.toml:3: striping.size: '4 MiB' is not allowed: write a number with k, M or G, such as 4M",
+        "etc/site.toml:4: striping.pool: 'a b' is not allowed: write the name of a pool of the file system",
+        "etc/site.toml:5: striping.above: expected str, got int; put the value in quotes",
+        "etc/site.toml:6: striping.stripe: unknown key (did you mean 'size'?)",
+    ]
+    (place / "etc/site.toml").write_text('[striping]\ncount = 0\nsize = "100k"\nabove = "1k"\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:2: striping.count: 0 targets can hold no image",
+        "etc/site.toml:3: striping.size: '100k' is no multiple of 64k",
+        "etc/site.toml:4: striping.above: '1k' is no multiple of 64k",
+        "etc/site.toml:4: striping.above: '1k' is no multiple of the size '100k'",
+    ]
+    (place / "etc/site.toml").write_text('[striping]\nsize = "0"\n')
+    assert refused(place)[0] == ["etc/site.toml:2: striping.size: '0' is no size"]
+    (place / "etc/site.toml").write_text('[striping]\ncount = 2\nabove = "0"\nsize = "3M"\n')
+    assert load(place).striping.above == "0"
+    (place / "etc/site.toml").write_text('[striping]\nsize = "3M"\n')
+    assert load(place).striping.size == "3M"
+    (place / "etc/site.toml").write_text('[striping]\ncount = 2\nsize = "3M"\n')
+    assert refused(place)[0] == ["etc/site.toml:1: striping.above: '64M' is no multiple of the size '3M'"]
+
+
+def test_what_init_writes(place):
+    assert load(place).init == Init(
+        channels=("conda-forge",), index_url=None, extra_index_url=(), compression_level=None
+    )
+    (place / "etc/site.toml").write_text(
+        '[init]\nchannels = ["ours", "conda-forge"]\nindex-url = "https://pypi.example.org/simple"\n'
+        'extra-index-url = ["file:///appl/wheels"]\ncompression-level = 9\n'
+    )
+    assert load(place).init == Init(
+        ("ours", "conda-forge"), "https://pypi.example.org/simple", ("file:///appl/wheels",), 9
+    )
+    (place / "etc/site.toml").write_text(
+        '[init]\nchannels = []\nindex-url = "pypi"\nextra-index-url = ["/a"]\ncompression-level = 23\nchannel = "x"\n'
+    )
+    assert refused(place)[0] == [
+        "etc/site.toml:2: init.channels: must not be empty",
+        "etc/site.toml:5: init.compression-level: 23 is too large, the most is 22",
+        "etc/site.toml:6: init.channel: unknown key (did you mean 'channels'?)",
+    ]
+    (place / "etc/site.toml").write_text(
+        '[init]\nindex-url = "pypi"\nextra-index-url = ["/a", "https://b", "https://b"]\nchannels = ["a", "b", "a"]\n'
+    )
+    assert refused(place)[0] == [
+        "etc/site.toml:2: init.index-url: 'pypi' is not a URL of https, http or file",
+        "etc/site.toml:3: init.extra-index-url[0]: '/a' is not a URL of https, http or file",
+        "etc/site.toml:3: init.extra-index-url[2]: 'https://b' is listed twice",
+        "etc/site.toml:4: init.channels[2]: 'a' is listed twice",
+    ]
+
+
+def test_directories_to_show(place):
+    assert (load(place).bind, load(place).no_bind) == ((), ())
+    (place / "etc/site.toml").write_text(
+        '[runtime]\nno-bind = ["/boot", "/my disks", "/.snapshots", "/libs", "/..."]\n'
+        'bind = ["/my disks/a b", "/x/.y"]\n'
+    )
+    site = load(place)
+    assert site.no_bind == ("/boot", "/my disks", "/.snapshots", "/libs", "/...")
+    assert site.bind == ("/my disks/a b", "/x/.y")
+    listed = ["/usr", "/dev", "/tykky", "/tmp", "/a/b", "boot", "/", "/..", "/a/"]
+    text = ", ".join(f'"{path}"' for path in listed)
+    (place / "etc/site.toml").write_text(f"[runtime]\nno-bind = [{text}]\n")
+    rule = "write a directory of the root that programs can do without, such as /boot"
+    assert refused(place)[0] == [
+        f"etc/site.toml:2: runtime.no-bind[{number}]: {path!r} is not allowed: {rule}"
+        for number, path in enumerate(listed)
+    ]
+    (place / "etc/site.toml").write_text('[runtime]\nno-bind = ["/a", "/a"]\nbind = ["/a/b", "/a/b"]\n')
+    assert refused(place)[0] == [
+        "etc/site.toml:2: runtime.no-bind[1]: '/a' is listed twice",
+        "etc/site.toml:3: runtime.bind[1]: '/a/b' is listed twice",
+    ]
+    (place / "etc/site.toml").write_text('[runtime]\nbind = ["/a/../b", "/a/.", "/", "//a", "a", "/a/", "~/a"]\n')
+    assert refused(place)[0] == [
+        f"etc/site.toml:2: runtime.bind[{number}]: {path!r} is not allowed: write an absolute path without . and .."
+        for number, path in enumerate(["/a/../b", "/a/.", "/", "//a", "a", "/a/", "~/a"])
+    ]

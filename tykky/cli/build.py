@@ -133,7 +133,8 @@ def recorded(spec_path: Path, commands: Sequence[str]) -> Iterator[None]:
 def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
     reporter = reporter_for(as_json=output.as_json, quiet=output.quiet)
     site = open_site()
-
+    if site.message and not output.as_json and not output.quiet:
+        print(site.message.rstrip("\n"), file=sys.stderr, flush=True)
     lent = _Lent(source, open_relatives(site, source.directory))
 
     def tiers(own: Store) -> Tiers:

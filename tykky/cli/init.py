@@ -14,11 +14,13 @@ import rich_click as click
 
 from tykky.cli.editing import one_of
 from tykky.cli.options import Place, common
+from tykky.cli.ports import open_site
 from tykky.errors import SpecError, ToolError, UsageError
 from tykky.process import Commands
 from tykky.runtime.interpreter import find_interpreter
+from tykky.site import Init
 from tykky.spec.read import parse_spec
-from tykky.spec.template import new_spec
+from tykky.spec.template import Sources, new_spec
 from tykky.toml import replace_text
 
 _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
@@ -47,6 +49,8 @@ def command(
 ) -> None:
     """Write a new tykky.toml into DIRECTORY, by default the current one.
 
+    Channels, indexes and the compression are those that [init] of site.toml names.
+
     \b
     Examples:
       tykky init
@@ -57,7 +61,8 @@ def command(
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists already", hint="change it with 'tykky add', 'tykky remove' or an editor")
     name = name if name is not None else name_of(directory.absolute().name)
-    text = new_spec(name, _platform(), kind, _conda_python(python) if kind == "conda" else _pypi_python(python))
+    python = _conda_python(python) if kind == "conda" else _pypi_python(python)
+    text = new_spec(name, _platform(), kind, python, _sources(open_site().init))
     _check(text, path)
     directory.mkdir(parents=True, exist_ok=True)
     replace_text(path, text, SpecError)
@@ -72,6 +77,10 @@ def name_of(directory: str) -> str:
 
 def _platform() -> str:
     return _PLATFORMS.get(host.machine(), "linux-64")
+
+
+def _sources(wanted: Init) -> Sources:
+    return Sources(wanted.channels, wanted.index_url, wanted.extra_index_url, wanted.compression_level)
 
 
 def _conda_python(python: str | None) -> str:

@@ -152,6 +152,8 @@ def open_workshop(site: Site, access: Access, commands: Commands, reporter: Repo
             packer=mksquashfs(commands, site.program("mksquashfs")),
             uv=find_uv(),
             scratch=scratch,
+            striping=site.striping,
+            most_processors=site.processors,
         )
 
     return workshop

@@ -15,6 +15,7 @@ from tykky.layers.squashfs import make_parents, pack, pack_argv
 from tykky.layers.tree import Entry, remove_empty_directories, remove_matching, scan
 from tykky.layers.workshop import Workshop
 from tykky.store.images import Manifest, PackagePaths, Store
+from tykky.store.striping import stripe
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
     entries = scan(staged.tree) if staged.entries is None else staged.entries
     files = content(entries)
     with store.stage() as private:
+        stripe(private, workshop.striping, workshop.commands, workshop.reporter)
         image = private / f"{planned.key}.sqfs"
         size = _pack(planned, staged, image, sum(files.values()), workshop)
         manifest = Manifest(

@@ -2,19 +2,21 @@
 
 from tykky.site.cache import cache_directory
 from tykky.site.load import SYSTEM_FILE, load_site
-from tykky.site.model import Backend, Build, Policy, Programs, Python, Runtime, Settings, Trust
+from tykky.site.model import Backend, Build, Init, Policy, Programs, Python, Runtime, Settings, Striping, Trust
 from tykky.site.offer import Site
 
 __all__ = [
     "SYSTEM_FILE",
     "Backend",
     "Build",
+    "Init",
     "Policy",
     "Programs",
     "Python",
     "Runtime",
     "Settings",
     "Site",
+    "Striping",
     "Trust",
     "cache_directory",
     "load_site",

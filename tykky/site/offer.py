@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tykky.site.model import Backend, Policy, Settings
+from tykky.site.model import Backend, Init, Policy, Settings, Striping
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,16 @@ class Site:
         return self.settings.runtime.backends
 
     @property
+    def no_bind(self) -> tuple[str, ...]:
+        """Directories of the host's root that programs do not see."""
+        return self.settings.runtime.no_bind
+
+    @property
+    def bind(self) -> tuple[str, ...]:
+        """Directories of the host that programs see although `no_bind` has what they lie in."""
+        return self.settings.runtime.bind
+
+    @property
     def scratch(self) -> Path | None:
         """The directory in which images are made, if the site names one."""
         return None if self.settings.build.scratch is None else Path(self.settings.build.scratch)
@@ -62,6 +72,26 @@ class Site:
     def script_network(self) -> bool:
         """Whether `post-install` scripts may reach the network."""
         return self.settings.build.script_network
+
+    @property
+    def processors(self) -> int | None:
+        """How many processors a build uses at most, if the site limits it."""
+        return self.settings.build.processors
+
+    @property
+    def message(self) -> str | None:
+        """What `tykky build` tells its user first."""
+        return self.settings.build.message
+
+    @property
+    def striping(self) -> Striping:
+        """How images are spread over the targets of a Lustre file system."""
+        return self.settings.striping
+
+    @property
+    def init(self) -> Init:
+        """What `tykky init` writes into a new spec."""
+        return self.settings.init
 
     @property
     def python_downloads(self) -> str | None:

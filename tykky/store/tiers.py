@@ -22,9 +22,11 @@ from types import MappingProxyType
 
 from tykky.digests import document_key, file_fingerprint, file_sha256
 from tykky.errors import EnvironmentDirectoryError
+from tykky.process import Commands
 from tykky.progress import Reporter, Silent
-from tykky.site import Site
+from tykky.site import Site, Striping
 from tykky.store.images import Manifest, Store, load_manifest
+from tykky.store.striping import stripe
 from tykky.store.transfer import Source, place
 
 _LARGEST_MANIFEST = 1 << 26  # bytes, packed; 60 times that of an environment with half a million files
@@ -54,6 +56,7 @@ class Tiers:
     user: Store | None = None
     site: tuple[Store, ...] = ()
     lent: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    striping: Striping = field(default_factory=Striping)
 
     def image(self, key: str) -> Path:
         """Return the image of a layer that is there: our own, else the lent one."""
@@ -122,6 +125,7 @@ class Tiers:
             if offered is None:
                 return False
             with self.own.stage() as private:
+                stripe(private, self.striping, Commands(), reporter)
                 staged = private / f"{key}.sqfs"
                 _place(offered, staged, reporter)
                 _check_content(staged, offered)
@@ -130,6 +134,7 @@ class Tiers:
 
     def _give(self, store: Store, manifest: Manifest, reporter: Reporter) -> None:
         with _regular(self.own.image(manifest.key), shared=False) as image, store.stage() as private:
+            stripe(private, self.striping, Commands(), reporter)
             staged = private / image.path.name
             place(image, staged, reporter, link=image.status.st_uid == os.geteuid())
             store.commit(staged, manifest)
@@ -138,7 +143,7 @@ class Tiers:
 def tiers_of(own: Store, site: Site) -> Tiers:
     """Return the tiers that the settings name."""
     user = None if site.store is None else Store(site.store)
-    return Tiers(own, user, tuple(Store(path) for path in site.stores))
+    return Tiers(own, user, tuple(Store(path) for path in site.stores), striping=site.striping)
 
 
 @contextlib.contextmanager
