@@ -19,6 +19,8 @@ EXIT_NO_BACKEND = 125  # no backend works on this host
 
 BACKENDS = ("namespace", "apptainer")
 
+TICK = 2  # seconds between a keeper's looks at whether its mounts are still wanted
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 
@@ -59,7 +61,8 @@ class Launch:
     `environ` is the spec's own and is applied last. PATH gets `P/bin` and then `path_prepend` in front; a PATH in
     `activation` does not count (it would replace the user's), one in `environ` stands in for the user's.
     `backends` are tried in this order; `programs` maps `apptainer`, `squashfuse_ll` or `unshare` to the site's
-    path of it. With `user_site` false, `~/.local`, PYTHONPATH and PYTHONHOME do not count.
+    path of it. With `user_site` false, `~/.local`, PYTHONPATH and PYTHONHOME do not count. `idle` is for how many
+    seconds shared mounts are kept that no program uses.
     """
 
     stack: Stack
@@ -70,6 +73,7 @@ class Launch:
     backends: tuple[str, ...] = BACKENDS
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     user_site: bool = False
+    idle: int = 20
 
     def __post_init__(self) -> None:
         if not self.stack.images or self.stack.tree is not None or self.stack.changes is not None:

@@ -13,6 +13,7 @@ from importlib import resources
 
 import jinja2
 
+from tykky.digests import Json, document_key
 from tykky.runtime import model
 from tykky.runtime.model import Launch, Stack
 
@@ -22,6 +23,7 @@ _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
 _VARIABLES = (
     *("apptainer", "serve", "show", "sh", "real", "root", "p", "path", "cwd", "oldpwd", "uid", "gid", "umask"),
     *("cache", "private", "unshare", "squashfuse", "userns", "fuse", "gate", "tree", "arguments"),
+    *("keep", "keeper", "mounted", "held", "session", "sid", "nsenter"),
 )
 
 # The user's own binds of containers: kept, and given back inside as they were.
@@ -33,7 +35,7 @@ _STALE = (
     *("CLEANENV", "CONTAIN", "CONTAINALL", "CWD", "FAKEROOT", "HOME", "HOSTNAME", "NO_MOUNT", "OVERLAYIMAGE", "PWD"),
     *("SCRATCH", "UNSQUASH", "UTS", "WORKDIR", "WRITABLE", "WRITABLE_TMPFS"),
 )
-_BARE = ("serve.sh.j2", "show.sh.j2", "within.sh.j2", "environ.sh.j2")
+_BARE = ("serve.sh.j2", "server.sh.j2", "show.sh.j2", "within.sh.j2", "environ.sh.j2", "keeper.sh.j2")
 
 
 def quote(text: str) -> str:
@@ -50,7 +52,7 @@ def render_launcher() -> str:
 
 def render_launch(launch: Launch) -> str:
     """Return `launch.sh` of one generation, as text to write with `surrogateescape`."""
-    return _render_stack("launch.sh.j2", launch.stack, **_applied(launch))
+    return _render_stack("launch.sh.j2", launch.stack, idle=launch.idle, **_applied(launch))
 
 
 def render_environ(launch: Launch) -> str:
@@ -124,9 +126,17 @@ def _render_stack(template: str, stack: Stack, **values: object) -> str:
         "stale": _STALE,
     }
     values["repair"] = "'tykky build' with its spec and lock makes it again"
+    values["settle"] = _render("settle.sh.j2", values)
+    values["server"] = _render("server.sh.j2", values)
     values["serve"] = _render("serve.sh.j2", values)
     values["within"] = _render("within.sh.j2", values)
     values["show"] = _render("show.sh.j2", values)
+    if values["identity"]:
+        values["keeper"] = _render("keeper.sh.j2", values | {"tick": model.TICK})
+        # What another generation mounts is mounted anew: all that decides about that.
+        mounted: dict[str, Json] = {"images": list(stack.images), "sizes": list(stack.sizes)}
+        mounted |= {name: str(values[name]) for name in ("prefix", "server", "show", "keeper")}
+        values["mounted"] = document_key(mounted)[:16]
     return _render(template, values)
 
 
