@@ -1,4 +1,4 @@
-"""`tykky doctor`: say what this host offers, what is missing and how to get it."""
+"""`tykky doctor`: say what this host offers, what is missing and how to get it, and what the site has set."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import rich_click as click
 
 from tykky.cli.options import Place, common
 from tykky.cli.ports import site_programs
+from tykky.environment.directory import EnvironmentDirectory
 from tykky.errors import RuntimeUnavailable
 from tykky.layers.squashfs import known_problem
 from tykky.runtime.probe import Finding, Host, probe_host, usable
-from tykky.site import load_site
+from tykky.site import Setting, Site, load_site, settings_table
+from tykky.toml import dotted
 
 _MARKS = {"ok": "found", "warn": "look", "missing": "missing"}
+_WIDEST = 60  # characters of a value; all of it is in --json
 
 
 @click.command("doctor")
@@ -26,26 +30,45 @@ _MARKS = {"ok": "found", "warn": "look", "missing": "missing"}
 def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
     """Say what this host offers, what is missing and how to get it; DIRECTORY is where an environment would be.
 
-    The exit status is 0 if at least one backend can start programs here, else 12.
+    Below that stands every setting of site.toml with its value and the file it comes from. The exit status is 0 if at
+    least one backend can start programs here, else 12.
 
     \b
     Examples:
       tykky doctor
       tykky doctor /scratch/project/envs
+      tykky doctor --json               findings, backends and settings for a program
     """
     site = load_site(os.environ)
     host = Host(programs=site_programs(site), image_tool_problem=known_problem)
-    findings = probe_host(host, directory.absolute(), Path(tempfile.gettempdir()))
-    working = usable(findings)
+    findings = (
+        *probe_host(host, directory.absolute(), site.scratch or Path(tempfile.gettempdir())),
+        *named_places(site),
+    )
+    here = usable(findings)
+    working = tuple(backend for backend in site.backends if backend in here)
     if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        print(json.dumps(_document(findings, working, site), indent=2, ensure_ascii=False))
     else:
         print("\n".join(_lines(findings, quiet=quiet)))
-        print(f"\nbackends that work here: {', '.join(working)}" if working else "\nno backend works here")
+        print(f"\n{_said(working, here)}")
+        if not quiet:
+            print("\n".join(_settings(site)))
     return 0 if working else RuntimeUnavailable.exit_code
 
 
-def _lines(findings: tuple[Finding, ...], *, quiet: bool) -> list[str]:
+def named_places(site: Site) -> Iterator[Finding]:
+    """Yield what the site names and is not there."""
+    for name, path in site.environments.items():
+        if not EnvironmentDirectory(path).exists():
+            key = dotted(("environments", name))
+            yield Finding(key, "warn", f"{path} is no environment directory", "no spec can extend it by this name")
+    for path in site.stores:
+        if not os.access(path, os.R_OK | os.X_OK):
+            yield Finding("stores", "warn", f"{path} cannot be read", "its images are built or downloaded again")
+
+
+def _lines(findings: Sequence[Finding], *, quiet: bool) -> list[str]:
     """Return the table: what is found, and under what is not, how to get it."""
     shown = [finding for finding in findings if not quiet or finding.status != "ok"]
     width = max((len(finding.name) for finding in shown), default=0)
@@ -55,3 +78,41 @@ def _lines(findings: tuple[Finding, ...], *, quiet: bool) -> list[str]:
         if finding.advice is not None:
             lines.append(f"{'':<8} {'':<{width}}  -> {finding.advice}")
     return lines
+
+
+def _said(working: Sequence[str], here: Sequence[str]) -> str:
+    if working:
+        return f"backends that work here: {', '.join(working)}"
+    return f"no backend of site.toml works here; {', '.join(here)} would" if here else "no backend works here"
+
+
+def _settings(site: Site) -> list[str]:
+    """Return the table of settings: key, value, file."""
+    rows = [(setting.key, _value(setting), _origin(setting)) for setting in settings_table(site)]
+    keys, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    files = ", ".join(map(str, site.files)) or "no site.toml is there"
+    lines = [f"{key:<{keys}}  {value:<{values}}  {origin}" for key, value, origin in rows]
+    return ["", f"settings ({files}):", *lines]
+
+
+def _value(setting: Setting) -> str:
+    if setting.value is None or setting.value == {}:
+        return "-"
+    text = json.dumps(setting.value, ensure_ascii=False)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
+def _origin(setting: Setting) -> str:
+    return "default" if setting.origin is None else str(setting.origin)
+
+
+def _document(findings: Sequence[Finding], working: Sequence[str], site: Site) -> dict[str, object]:
+    return {
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "backends": list(working),
+        "site-files": [str(file) for file in site.files],
+        "settings": [
+            {"key": row.key, "value": row.value, "origin": None if row.origin is None else str(row.origin)}
+            for row in settings_table(site)
+        ],
+    }

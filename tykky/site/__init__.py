@@ -4,6 +4,7 @@ from tykky.site.cache import cache_directory
 from tykky.site.load import SYSTEM_FILE, load_site
 from tykky.site.model import Backend, Build, Init, Policy, Programs, Python, Runtime, Settings, Striping, Trust
 from tykky.site.offer import Site
+from tykky.site.table import Setting, settings_table
 
 __all__ = [
     "SYSTEM_FILE",
@@ -14,10 +15,12 @@ __all__ = [
     "Programs",
     "Python",
     "Runtime",
+    "Setting",
     "Settings",
     "Site",
     "Striping",
     "Trust",
     "cache_directory",
     "load_site",
+    "settings_table",
 ]
