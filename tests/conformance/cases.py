@@ -22,13 +22,17 @@ _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One way to launch. `user` is None for whoever runs the tests."""
+    """One way to launch. `user` is None for whoever runs the tests.
+
+    `mount` is private, shared (a launch makes what later ones join) or joined (every launch joins).
+    """
 
     name: str
     backend: str
     programs: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     userns: bool = True
+    mount: str = "shared"
 
     def argv(self, argv: Sequence[object]) -> list[str | bytes]:
         """Return the command line that runs `argv` as this case's user."""
@@ -41,6 +45,8 @@ class Case:
     def environ(self, home: Path, **more: str) -> dict[str, str]:
         """Return the variables of a launch: few, with this backend forced and a private place for what is probed."""
         given = {"HOME": home, "XDG_RUNTIME_DIR": home / "run", "PATH": _PATH, "TYKKY_BACKEND": self.backend}
+        if self.mount == "private":
+            given["TYKKY_MOUNT"] = "private"
         return {**{key: str(value) for key, value in given.items()}, "LC_ALL": "C.UTF-8", **more}
 
     def own(self, path: Path) -> None:
@@ -63,7 +69,9 @@ def everyday() -> list[Case]:
     # Root may lack a capability that a relocated Apptainer wants; on a prepared host there is an ordinary user.
     user = USER if os.getuid() == 0 and _exists(USER) else None
     return [
-        Case("namespace", "namespace"),
+        Case("namespace", "namespace", mount="private"),
+        Case("namespace-shared", "namespace"),
+        Case("namespace-joined", "namespace", mount="joined"),
         Case("apptainer", "apptainer", {"apptainer": apptainer} if apptainer else {}, user),
     ]
 
@@ -71,7 +79,9 @@ def everyday() -> list[Case]:
 def prepared() -> list[Case]:
     """Return the cases of `make test-hosts`: an ordinary user with each backend."""
     return [
-        Case("user-namespace", "namespace", {}, USER),
+        Case("user-namespace", "namespace", {}, USER, mount="private"),
+        Case("user-namespace-shared", "namespace", {}, USER),
+        Case("user-namespace-joined", "namespace", {}, USER, mount="joined"),
         Case("user-apptainer", "apptainer", {"apptainer": str(USERNS)}, USER),
         Case("user-apptainer-setuid", "apptainer", {"apptainer": str(SETUID)}, USER, userns=False),
     ]

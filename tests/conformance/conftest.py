@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,23 @@ class Bench:
         """Lay out an environment directory of the case's user, with the site's programs in its launch."""
         made = lay_out(self.place / name, self.images(kind), count, programs=self.case.programs, **launch)
         self.case.own(made)
+        if self.case.mount == "joined":
+            self.keep(made)
         return made
+
+    def keep(self, place: Path) -> Path:
+        """Launch, and wait for the keeper that this starts; return the file by which launches find it."""
+        before = set(self.kept())
+        self.run(place / "bin" / "python", "-c", "pass")
+        until = time.monotonic() + 30
+        while not (found := set(self.kept()) - before) and time.monotonic() < until:
+            time.sleep(0.01)
+        (file,) = found
+        return file
+
+    def kept(self) -> list[Path]:
+        """Return the files of keepers in this case's private directory."""
+        return list((self.place / "home" / "run" / "tykky").glob("kept-*"))
 
     def argv(self, *argv: object) -> list[str | bytes]:
         """Return the command line as the case's user."""

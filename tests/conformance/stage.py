@@ -16,7 +16,7 @@ from tests.channel.package import File, Link
 from tests.channel.python import interpreter, python_package
 from tykky.layers.tree import relocatable_script
 from tykky.runtime.host_image import make_host_image, make_inside
-from tykky.runtime.model import Launch, Stack
+from tykky.runtime.model import Binds, Launch, Stack
 from tykky.runtime.render import render_launch, render_launcher
 
 PREFIX = "/tykky/demo"
@@ -76,7 +76,9 @@ def lay_out(place: Path, images: Images, count: int = 3, **launch: object) -> Pa
     for image in images.files[:count]:
         os.link(image, private / "layers" / image.name)
         layers.append(f".tykky/layers/{image.name}")
-    make_host_image(private / "host.sqfs", PREFIX, images.names)
+    binds = launch.get("binds")
+    assert binds is None or isinstance(binds, Binds)
+    make_host_image(private / "host.sqfs", PREFIX, images.names, binds=binds, place=place)
     make_inside(private / "inside", PREFIX, images.names)
     publish(place, 1, Launch(Stack(PREFIX, tuple(layers)), name="demo", **launch))
     (place / "bin").mkdir()

@@ -131,16 +131,17 @@ def test_programs_of_the_users_path_do_not_mount(bench: Bench, environment: Path
 
 def test_what_was_probed_is_private_and_used_again(bench: Bench, environment: Path):
     run = bench.place / "home" / "run" / "tykky"
+    given = bench.environ(TYKKY_MOUNT="private")
     for _ in range(2):
-        bench.run(environment / "bin" / "python", "-c", "pass")
-    files = list(run.iterdir())
+        bench.run(environment / "bin" / "python", "-c", "pass", env=given)
+    files = list(run.glob("probe-*"))
     assert [file.name for file in files] == [f"probe-{bench.case.backend}"]
     assert stat.S_IMODE(run.stat().st_mode) == 0o700
     assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
     # What it says is believed: a program named there that is gone means to look again.
     lines = files[0].read_text().splitlines()
     files[0].write_text("\n".join("/gone/program" if line.startswith("/") else line for line in lines) + "\n")
-    assert bench.run(environment / "bin" / "python", "-c", "print(1)").stdout == "1\n"
+    assert bench.run(environment / "bin" / "python", "-c", "print(1)", env=given).stdout == "1\n"
     assert files[0].read_text().splitlines() == lines
 
 
@@ -157,10 +158,11 @@ def test_what_others_wrote_is_not_believed(bench: Bench, environment: Path):
 
 
 def test_a_damaged_cache_is_made_anew(bench: Bench, environment: Path):
-    bench.run(environment / "bin" / "python", "-c", "pass")
+    given = bench.environ(TYKKY_MOUNT="private")
+    bench.run(environment / "bin" / "python", "-c", "pass", env=given)
     cache = bench.place / "home" / "run" / "tykky" / f"probe-{bench.case.backend}"
     cache.write_text(cache.read_text()[:40])
-    assert bench.run(environment / "bin" / "python", "-c", "print(1)").stdout == "1\n"
+    assert bench.run(environment / "bin" / "python", "-c", "print(1)", env=given).stdout == "1\n"
     assert cache.read_text().endswith("end\n")
 
 

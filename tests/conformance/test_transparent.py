@@ -339,8 +339,9 @@ def test_the_tree_cannot_be_written(bench: Bench, environment: Path):
     assert not Path("/x-of-a-test").exists()
 
 
-def test_waiting_for_nothing_left_over(bench: Bench, environment: Path):
-    """No process and no mount outlives the program, nor its sudden death."""
+def test_waiting_for_nothing_left_over(bench: Bench):
+    """No process and no mount outlives the program, nor its sudden death, or the time that shared ones are kept."""
+    environment = bench.environment(idle=2)
     text = "import os, time; print('up', flush=True); print(os.getpid(), flush=True); time.sleep(60)"
     with _started(bench, environment, text) as running:
         assert running.stdout is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 from tykky.errors import ToolError
 from tykky.guard.ownership import private_directory
 from tykky.process import Commands
+from tykky.runtime.model import Binds
 
 # Where root directories of other hosts may lie: Apptainer makes what is missing where it can, but not in every mode.
 _USUAL = ("dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var")
@@ -23,12 +24,20 @@ STAGE = ".host-"  # how private names begin here
 
 
 def make_host_image(
-    path: Path, prefix: str, names: Iterable[str], *, root: Path = Path("/"), program: Path | None = None
+    path: Path,
+    prefix: str,
+    names: Iterable[str],
+    *,
+    root: Path = Path("/"),
+    binds: Binds | None = None,
+    place: Path | None = None,
+    program: Path | None = None,
 ) -> None:
     """Write the host image for this host (`root`) to `path`; `names` are the entries at the top of the merged tree.
 
-    `program` is the site's mksquashfs, if it is not on PATH. An existing file is replaced by rename. Raises `ToolError`
-    if mksquashfs is missing or fails.
+    `place` is the environment directory: where `binds` hides what it lies in, it gets a mount point too. `program` is
+    the site's mksquashfs, if it is not on PATH. An existing file is replaced by rename. Raises `ToolError` if
+    mksquashfs is missing or fails.
     """
     if program is None and shutil.which("mksquashfs") is None:
         raise ToolError(
@@ -37,7 +46,9 @@ def make_host_image(
         )
     with private_directory(path.parent, STAGE) as staging:
         tree = staging / "tree"
-        _fill(tree, prefix, names, root)
+        _fill(tree, prefix, names, root, binds or Binds())
+        if binds is not None and place is not None and binds.hides(str(place)):
+            (tree / str(place).lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
         image = staging / "host.sqfs"
         options = ["-noappend", "-no-progress", "-quiet", "-all-root", "-no-xattrs", "-comp", "gzip"]
         times = ["-all-time", "0", "-mkfs-time", "0"]
@@ -65,15 +76,21 @@ def make_inside(directory: Path, prefix: str, names: Iterable[str]) -> bool:
     return True
 
 
-def _fill(tree: Path, prefix: str, names: Iterable[str], root: Path) -> None:
+def _fill(tree: Path, prefix: str, names: Iterable[str], root: Path, binds: Binds) -> None:
     tree.mkdir(mode=0o755)
     for name in _USUAL:
-        (tree / name).mkdir(mode=0o755)
+        if f"/{name}" not in binds.hidden:
+            (tree / name).mkdir(mode=0o755)
     for entry in root.iterdir():
+        if f"/{entry.name}" in binds.hidden:
+            continue
         if entry.name in _MERGED and entry.is_symlink():
             (tree / entry.name).symlink_to(entry.readlink())
         elif entry.is_dir() and not (tree / entry.name).exists():
             (tree / entry.name).mkdir(mode=0o755)
+    for path in binds.shown:
+        if not (tree / path.split("/")[1]).is_symlink():
+            (tree / path.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
     inside = tree / prefix.lstrip("/")
     inside.mkdir(mode=0o755, parents=True, exist_ok=True)
     identity = tree / prefix.split("/")[1] / ".identity"

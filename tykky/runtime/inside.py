@@ -14,7 +14,7 @@ from types import MappingProxyType
 from tykky.errors import RuntimeUnavailable
 from tykky.process import Commands
 from tykky.runtime.host_image import make_host_image
-from tykky.runtime.model import BACKENDS, EXIT_NO_BACKEND, Stack
+from tykky.runtime.model import BACKENDS, EXIT_NO_BACKEND, Binds, Stack
 from tykky.runtime.render import render_inside
 
 
@@ -30,6 +30,7 @@ class Inside:
     backends: tuple[str, ...] = BACKENDS
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     mksquashfs: Path | None = None
+    binds: Binds = field(default_factory=Binds)
 
     def argv(self, stack: Stack, argv: Sequence[str]) -> list[str]:
         """Return the command line that runs `argv` with `stack` shown at its prefix and the host all around.
@@ -53,8 +54,8 @@ class Inside:
                 (stack.changes / name).mkdir(mode=0o755, parents=True, exist_ok=True)
         host = self.scratch / f"host-{stack.prefix.replace('/', '-')}.sqfs"
         if "apptainer" in backends and not host.exists():
-            make_host_image(host, stack.prefix, (), program=self.mksquashfs)
-        text = render_inside(stack, str(root), str(host), backends, self.programs)
+            make_host_image(host, stack.prefix, (), binds=self.binds, program=self.mksquashfs)
+        text = render_inside(stack, str(root), str(host), backends, self.programs, self.binds)
         script = text.encode("utf-8", "surrogateescape")
         # A file, so that logs of command lines stay readable. Its name is its content: safe for several at once.
         file = self.scratch / f"inside-{hashlib.sha256(script).hexdigest()[:16]}.sh"

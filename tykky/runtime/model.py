@@ -54,6 +54,29 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True)
+class Binds:
+    """Which directories of the host programs see: those of its root, but for `hidden`, and `shown` in any case.
+
+    `hidden` are directories of the root, `shown` absolute paths of any depth. Neither is looked at before a launch, and
+    one that is hidden not even then: it may be a mount whose server is gone.
+    """
+
+    hidden: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for path in (*self.hidden, *self.shown):
+            if not path.startswith("/") or path == "/" or "\0" in path or {".", "..", ""} & set(path.split("/")[1:]):
+                raise ValueError(f"no directory below the root: {path!r}")
+
+    def hides(self, path: str) -> bool:
+        """Say whether a path lies in what programs do not see."""
+        if any(path == place or path.startswith(f"{place}/") for place in self.shown):
+            return False
+        return "/" + path.split("/")[1] in self.hidden
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """All that `launch.sh` of one generation holds.
 
@@ -74,6 +97,7 @@ class Launch:
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     user_site: bool = False
     idle: int = 20
+    binds: Binds = field(default_factory=Binds)
 
     def __post_init__(self) -> None:
         if not self.stack.images or self.stack.tree is not None or self.stack.changes is not None:

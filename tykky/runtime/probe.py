@@ -21,7 +21,7 @@ from tykky.errors import RuntimeUnavailable, ToolError
 from tykky.process import Commands
 from tykky.runtime.host_image import make_host_image
 from tykky.runtime.inside import Inside
-from tykky.runtime.model import BACKENDS, Stack
+from tykky.runtime.model import BACKENDS, Binds, Stack
 
 Status = Literal["ok", "warn", "missing"]
 
@@ -51,10 +51,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where to look: the root with /proc and /dev, the site's programs, and what says a mksquashfs is unfit."""
+    """Where to look: the root with /proc and /dev, programs and binds of the site, what says a mksquashfs is unfit."""
 
     root: Path = Path("/")
     programs: Mapping[str, str] = field(default_factory=dict)
+    binds: Binds = field(default_factory=Binds)
     commands: Commands = field(default_factory=Commands)
     image_tool_problem: Callable[[tuple[int, ...]], str | None] = lambda _: None
 
@@ -284,7 +285,7 @@ def backends(host: Host, scratch: Path) -> Iterator[Finding]:
             return
         stack = Stack(_PROBE_PREFIX, tuple(map(str, images)))
         for name in BACKENDS:
-            yield _backend(name, Inside(Path(folder) / name, (name,), host.programs), stack)
+            yield _backend(name, Inside(Path(folder) / name, (name,), host.programs, binds=host.binds), stack)
 
 
 def _backend(name: str, inside: Inside, stack: Stack) -> Finding:

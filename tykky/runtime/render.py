@@ -15,7 +15,7 @@ import jinja2
 
 from tykky.digests import Json, document_key
 from tykky.runtime import model
-from tykky.runtime.model import Launch, Stack
+from tykky.runtime.model import Binds, Launch, Stack
 
 # Variables of the dynamic loader: they would change our own programs on the way to the environment's.
 _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
@@ -52,7 +52,7 @@ def render_launcher() -> str:
 
 def render_launch(launch: Launch) -> str:
     """Return `launch.sh` of one generation, as text to write with `surrogateescape`."""
-    return _render_stack("launch.sh.j2", launch.stack, idle=launch.idle, **_applied(launch))
+    return _render_stack("launch.sh.j2", launch.stack, launch.binds, idle=launch.idle, **_applied(launch))
 
 
 def render_environ(launch: Launch) -> str:
@@ -74,7 +74,14 @@ def _applied(launch: Launch) -> dict[str, object]:
     }
 
 
-def render_inside(stack: Stack, root: str, host: str, backends: tuple[str, ...], programs: Mapping[str, str]) -> str:
+def render_inside(
+    stack: Stack,
+    root: str,
+    host: str,
+    backends: tuple[str, ...],
+    programs: Mapping[str, str],
+    binds: Binds | None = None,
+) -> str:
     """Return a shell program that runs its arguments with `stack` shown at its prefix.
 
     `root` is an empty directory for the new root to grow in, `host` the host image. Nothing of an environment is
@@ -83,6 +90,7 @@ def render_inside(stack: Stack, root: str, host: str, backends: tuple[str, ...],
     return _render_stack(
         "inside.sh.j2",
         stack,
+        binds or Binds(),
         name="a build",
         identity=False,
         root=root,
@@ -105,7 +113,7 @@ def _assignments(launch: Launch) -> dict[str, str | None]:
     return {key: value for key, value in merged.items() if key not in _LOADER}
 
 
-def _render_stack(template: str, stack: Stack, **values: object) -> str:
+def _render_stack(template: str, stack: Stack, binds: Binds, **values: object) -> str:
     top = "/" + stack.prefix.split("/")[1]
     lower = [f"{top[1:]}/.images/{number}{stack.prefix}" for number in range(len(stack.images))]
     if stack.tree is not None and stack.images:
@@ -124,6 +132,9 @@ def _render_stack(template: str, stack: Stack, **values: object) -> str:
         "loader_variables": _LOADER,
         "own_binds": _BINDS,
         "stale": _STALE,
+        "hidden": binds.hidden,
+        # What lies in a link of the root is where the link leads to.
+        "shown": [(path, "/" + path.split("/")[1]) for path in binds.shown],
     }
     values["repair"] = "'tykky build' with its spec and lock makes it again"
     values["settle"] = _render("settle.sh.j2", values)
