@@ -51,22 +51,26 @@ _tykky_table() {{
 
 
 def fish_table() -> str:
-    """Return the table for fish: completions of verbs and options, and a function with the kinds of arguments."""
+    """Return the table for fish: completions of verbs and options, and what arguments are."""
     lines = [f"complete -c tykky -n _tykky_no_verb -f -a {_fish(v)} -d {_fish(t)}" for v, (_, t) in VERBS.items()]
-    cases = []
+    kinds, valued = "", ""
     for verb, (module, _) in VERBS.items():
         command = load_command(module)
-        lines += [_fish_option(verb, option) for option in _options(command)]
-        kinds = " ".join(f"'{kind}'" for kind in _kinds(verb, command))
-        cases.append(f"        case {verb}\n            string join \\n -- {kinds}\n" if kinds else "")
-    return f"""{HEAD}
-function _tykky_kinds
-    switch $argv[1]
-{"".join(cases)}    end
-end
+        options = list(_options(command))
+        lines += [_fish_option(verb, option) for option in options]
+        kinds += _fish_case(verb, _kinds(verb, command))
+        valued += _fish_case(verb, [name for option in options if not option.is_flag for name in _names(option)])
+    return (
+        f"{HEAD}\n# The kinds of a verb's arguments, in their order; the last one may come again if + follows it.\n"
+        f"function _tykky_kinds\n    switch $argv[1]\n{kinds}    end\nend\n\n"
+        f"# The options of a verb that take a value.\n"
+        f"function _tykky_valued\n    switch $argv[1]\n{valued}    end\nend\n\n" + "\n".join(lines) + "\n"
+    )
 
-{chr(10).join(lines)}
-"""
+
+def _fish_case(verb: str, words: list[str]) -> str:
+    listed = " ".join(_fish(word) for word in words)
+    return f"        case {verb}\n            string join \\n -- {listed}\n" if words else ""
 
 
 def _posix_case(verb: str, command: click.Command) -> str:
@@ -89,7 +93,7 @@ def _fish_option(verb: str, option: click.Option) -> str:
         words.append(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}")
     if not option.is_flag:
         kind = _kind(verb, option)
-        words.append(f"-x -a '(_tykky_candidates {kind})'" if kind else "-x")
+        words.append(f"-x -a '(_tykky_candidates \"{kind}\")'" if kind else "-x")
     return " ".join([*words, "-d", _fish(_meaning(option))])
 
 

@@ -54,13 +54,13 @@ def need(name: str) -> None:
 
 
 def run_script(
-    name: str, script: str, directory: Path, *words: str | Path, sites: Mapping[str, str] = {}, **environ: str
+    name: str, script: str, directory: Path, *words: str | Path, sites: Mapping[str, str] | None = None, **environ: str
 ) -> Said:
     """Run a script in a shell that has our functions; `words` are its $1, $2 …."""
     need(name)
     argv, init = SHELLS[name]
     functions = directory / f"functions.{name}"
-    functions.write_text(shell_functions(init, sites, "tykky"))
+    functions.write_text(shell_functions(init, sites or {}, "tykky"))
     begin = f"source {functions}\n" if name == "fish" else f". {functions}\n"
     if name == "fish":
         script = script.replace('"$1"', '"$argv[1]"').replace('"$2"', '"$argv[2]"')

@@ -1,4 +1,4 @@
-"""`tykky activate` and `tykky deactivate` in real shells: what they set, and that everything is as before afterwards."""
+"""`tykky activate` and `tykky deactivate` in real shells: what is set, and that all is as before afterwards."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from tests.environment.stacks import layer, make
 HOSTILE = "a b$(touch x)`touch y`'\"\\;[c]{%n!1&*~"
 
 # What a script sees of an activation, one a line.
-SHOW = {
-    name: 'printf \'%s\\n\' "${TYKKY_PREFIX-unset}" "$PATH" "${_TYKKY_ACTIVE-unset}" "${_TYKKY_BEFORE-unset}"\n'
-    for name in POSIX
-}
+_FOUR = ("TYKKY_PREFIX", "PATH", "_TYKKY_ACTIVE", "_TYKKY_BEFORE")
+SHOW = dict.fromkeys(POSIX, "printf '%s\\n' " + " ".join(f'"${{{name}-unset}}"' for name in _FOUR) + "\n")
 SHOW["fish"] = (
-    "for name in TYKKY_PREFIX PATH _TYKKY_ACTIVE _TYKKY_BEFORE\n"
+    f"for name in {' '.join(_FOUR)}\n"
     "    if set -q $name\n        echo (string join : -- $$name)\n    else\n        echo unset\n    end\nend\n"
 )
 
@@ -169,10 +167,17 @@ def test_an_environment_of_hpc_container_wrapper_is_activated_too(shell: str, tm
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_started_from_an_active_one_can_deactivate(shell: str, shelf: Path, tmp_path: Path) -> None:
     outer = run_script(shell, f"tykky activate one\n{SHOW[shell]}", tmp_path, TYKKY_PATH=str(shelf))
-    exported = {"TYKKY_PREFIX": outer.lines[0], "PATH": outer.lines[1], "_TYKKY_ACTIVE": outer.lines[2]}
+    prefix, path, active, _ = outer.lines
     for inner in SHELLS:
         if inner in ("bash", "fish", shell):
-            said = run_script(inner, f"tykky deactivate\n{SHOW[inner]}", tmp_path, **exported)
+            said = run_script(
+                inner,
+                f"tykky deactivate\n{SHOW[inner]}",
+                tmp_path,
+                TYKKY_PREFIX=prefix,
+                PATH=path,
+                _TYKKY_ACTIVE=active,
+            )
             assert said.lines[:2] == ("unset", f"{PROGRAMS}:{os.environ['PATH']}"), inner
 
 
@@ -270,7 +275,8 @@ def test_the_program_alone_says_what_is_missing(desk: Desk) -> None:
         done = desk.tykky(*verb, status=2)
         assert done.err == (
             f"error: tykky {verb[0]} changes the shell it is typed in, which only the shell's own function can\n\n"
-            'hint: run eval "$(tykky shell-init bash)" first (or zsh, ksh, sh); in fish: tykky shell-init fish | source\n'
+            'hint: run eval "$(tykky shell-init bash)" first (or zsh, ksh, sh); '
+            "in fish: tykky shell-init fish | source\n"
         )
 
 

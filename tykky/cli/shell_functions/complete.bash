@@ -1,7 +1,7 @@
 # Completion in bash. Where there is none (a bash without readline), nothing is registered.
 _tykky_complete() {
     local IFS=$' \t\n' _tykky_words _tykky_valued _tykky_kinds _tykky_verb _tykky_kind _tykky_first _tykky_spec _tykky_dash
-    local _tykky_section _tykky_line _tykky_rest _tykky_quote
+    local _tykky_argument _tykky_section _tykky_line _tykky_rest _tykky_quote
     local cur=${COMP_WORDS[COMP_CWORD]}
     COMPREPLY=()
     [[ $cur != '=' ]] || cur=
@@ -46,6 +46,8 @@ _tykky_position() {
         else
             ((count += 1))
             ((count > 1)) || _tykky_bare "$word" _tykky_first
+            # What comes after `tykky run DIRECTORY` is the program's.
+            [[ $_tykky_kinds != *program* ]] || _tykky_dash=yes
         fi
     done
     read -r -a kinds <<<"$_tykky_kinds"

@@ -1,18 +1,32 @@
 
-# The words that are complete, without tykky itself and without options and their values: the verb, its arguments.
+# Of the words that are complete: the verb and its arguments, without options and their values.
 function _tykky_given
     set -l words (commandline -opc)
     set -e words[1]
-    string match -v -- '-*' $words
+    set -l valued
+    set -l value no
+    set -l verb
+    for word in $words
+        if test $value = yes
+            set value no
+        else if string match -q -- '-*' $word
+            contains -- $word $valued; and set value yes
+        else
+            test -z "$verb"; and set verb $word; and set valued (_tykky_valued $word)
+            string join \n -- $word
+        end
+    end
 end
 
 function _tykky_no_verb
     test (count (_tykky_given)) -eq 0
 end
 
+# Whether this is the verb, and its own options may follow: after `tykky run DIRECTORY` come the program's.
 function _tykky_verb_is
     set -l given (_tykky_given)
-    test "$given[1]" = $argv[1]
+    test "$given[1]" = $argv[1]; or return
+    not contains program+ (_tykky_kinds $given[1]); or test (count $given) -eq 1
 end
 
 function _tykky_argument
@@ -47,7 +61,7 @@ function _tykky_candidates
         case required
             _tykky_spec_names
         case locked
-            test -r tykky.lock; and string replace -rf '^name = "([^"]*)".*' '$1' <tykky.lock
+            _tykky_lock_names
         case generation
             for path in $argv[2]/.tykky/generations/*
                 string replace -r '.*/' '' -- $path
@@ -59,6 +73,18 @@ function _tykky_candidates
         case '*|*'
             string split '|' -- $argv[1]
     end
+end
+
+function _tykky_lock_names
+    test -r tykky.lock; or return 0
+    set -l section
+    while read -l line
+        if string match -q '[[*' -- $line
+            set section $line
+        else if test "$section" = '[[package]]'
+            string replace -rf '^name = "([^"]*)".*' '$1' -- $line
+        end
+    end <tykky.lock
 end
 
 # The names of what the spec here requires.
@@ -77,10 +103,14 @@ function _tykky_spec_names
             end
         end
         if test "$section" = list
-            string match -arg '"((?:\.{0,2}/[^" ]*)|[A-Za-z0-9][A-Za-z0-9._-]*)[^"]*"' -- $line
-            string match -qr '^[^#]*\]\s*(#.*)?$' -- $line; and set section
+            # What stands before a comment; then the strings in it; then what is not in strings.
+            set line (string replace -r '^((?:[^#"\']|"[^"]*"|\'[^\']*\')*)#.*$' '$1' -- $line)
+            string match -arg '["\'](\.{0,2}/[^"\' ]*|[A-Za-z0-9][A-Za-z0-9._-]*)[^"\']*["\']' -- $line
+            string replace -ar '"[^"]*"|\'[^\']*\'' '' -- $line | string match -q '*]*'; and set section
         end
     end <tykky.toml
 end
 
+complete -c tykky -n _tykky_no_verb -f -l version -d 'Say which tykky this is'
+complete -c tykky -n _tykky_no_verb -f -s h -l help -d 'Say what there is'
 complete -c tykky -n 'not _tykky_no_verb' -f -a '(_tykky_argument)'

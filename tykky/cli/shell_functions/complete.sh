@@ -56,12 +56,16 @@ _tykky_word() {
 # $1, the lock's path or nothing -> _tykky_words: the names of locked packages, one a line.
 _tykky_lock_names() {
     _tykky_words=
+    _tykky_section=
     [ -r "${1:-tykky.lock}" ] || return 0
     while \read -r _tykky_line; do
-        case $_tykky_line in
-        'name = "'*)
+        case $_tykky_section$_tykky_line in
+        *'[[package]]') _tykky_section=package: ;;
+        *'[['*) _tykky_section= ;;
+        'package:name = "'*)
             _tykky_line=${_tykky_line#*\"}
             _tykky_words=$_tykky_words${_tykky_line%%\"*}$_tykky_nl
+            _tykky_section=
             ;;
         esac
     done <"${1:-tykky.lock}"

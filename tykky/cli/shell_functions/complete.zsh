@@ -43,6 +43,7 @@ _tykky_position() {
         else
             (( count += 1 ))
             (( count > 1 )) || _tykky_first=${${(Q)word}/#\~\//$HOME/}
+            [[ $_tykky_kinds != *program* ]] || _tykky_dash=yes
         fi
     done
     kinds=(${=_tykky_kinds})

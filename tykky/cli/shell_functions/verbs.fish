@@ -1,5 +1,6 @@
 # Made from the command line by `make schemas`.
 
+# The kinds of a verb's arguments, in their order; the last one may come again if + follows it.
 function _tykky_kinds
     switch $argv[1]
         case init
@@ -43,6 +44,26 @@ function _tykky_kinds
     end
 end
 
+# The options of a verb that take a value.
+function _tykky_valued
+    switch $argv[1]
+        case init
+            string join \n -- '--name' '--python'
+        case add
+            string join \n -- '-f' '--spec'
+        case remove
+            string join \n -- '-f' '--spec'
+        case lock
+            string join \n -- '--platform' '-f' '--spec'
+        case build
+            string join \n -- '--prefix' '-p' '--exec' '-f' '--spec'
+        case module
+            string join \n -- '--format' '-o' '--output' '--name' '--version' '--whatis' '--conflict'
+        case gc
+            string join \n -- '--older-than'
+    end
+end
+
 complete -c tykky -n _tykky_no_verb -f -a 'init' -d 'write a new tykky.toml'
 complete -c tykky -n _tykky_no_verb -f -a 'add' -d 'add requirements to tykky.toml'
 complete -c tykky -n _tykky_no_verb -f -a 'remove' -d 'remove requirements from tykky.toml'
@@ -74,14 +95,14 @@ complete -c tykky -n '_tykky_verb_is init' -l json -d 'Print the result (or the 
 complete -c tykky -n '_tykky_verb_is init' -s h -l help -d 'Show this message and exit'
 complete -c tykky -n '_tykky_verb_is add' -l conda -d 'Add to [conda.dependencies]'
 complete -c tykky -n '_tykky_verb_is add' -l pypi -d 'Add to the dependencies of [pypi]'
-complete -c tykky -n '_tykky_verb_is add' -s f -l spec -x -a '(_tykky_candidates file)' -d 'The spec; its tykky.lock stands beside it'
+complete -c tykky -n '_tykky_verb_is add' -s f -l spec -x -a '(_tykky_candidates "file")' -d 'The spec; its tykky.lock stands beside it'
 complete -c tykky -n '_tykky_verb_is add' -s q -l quiet -d 'Say only what was asked for, and errors'
 complete -c tykky -n '_tykky_verb_is add' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is add' -l json -d 'Print the result (or the error) as JSON'
 complete -c tykky -n '_tykky_verb_is add' -s h -l help -d 'Show this message and exit'
 complete -c tykky -n '_tykky_verb_is remove' -l conda -d 'Look only in [conda.dependencies]'
 complete -c tykky -n '_tykky_verb_is remove' -l pypi -d 'Look only in the dependencies of [pypi]'
-complete -c tykky -n '_tykky_verb_is remove' -s f -l spec -x -a '(_tykky_candidates file)' -d 'The spec; its tykky.lock stands beside it'
+complete -c tykky -n '_tykky_verb_is remove' -s f -l spec -x -a '(_tykky_candidates "file")' -d 'The spec; its tykky.lock stands beside it'
 complete -c tykky -n '_tykky_verb_is remove' -s q -l quiet -d 'Say only what was asked for, and errors'
 complete -c tykky -n '_tykky_verb_is remove' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is remove' -l json -d 'Print the result (or the error) as JSON'
@@ -91,12 +112,12 @@ complete -c tykky -n '_tykky_verb_is lock' -l upgrade -s U -d 'Let all locked ve
 complete -c tykky -n '_tykky_verb_is lock' -l platform -x -d 'Resolve only this platform again'
 complete -c tykky -n '_tykky_verb_is lock' -l rebase -d 'Take the extended environment as it is now'
 complete -c tykky -n '_tykky_verb_is lock' -l offline -d 'Use only what is cached'
-complete -c tykky -n '_tykky_verb_is lock' -s f -l spec -x -a '(_tykky_candidates file)' -d 'The spec; its tykky.lock stands beside it'
+complete -c tykky -n '_tykky_verb_is lock' -s f -l spec -x -a '(_tykky_candidates "file")' -d 'The spec; its tykky.lock stands beside it'
 complete -c tykky -n '_tykky_verb_is lock' -s q -l quiet -d 'Say only what was asked for, and errors'
 complete -c tykky -n '_tykky_verb_is lock' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is lock' -l json -d 'Print the result (or the error) as JSON'
 complete -c tykky -n '_tykky_verb_is lock' -s h -l help -d 'Show this message and exit'
-complete -c tykky -n '_tykky_verb_is build' -l prefix -s p -x -a '(_tykky_candidates directory)' -d 'The environment directory. [default: ./NAME]'
+complete -c tykky -n '_tykky_verb_is build' -l prefix -s p -x -a '(_tykky_candidates "directory")' -d 'The environment directory. [default: ./NAME]'
 complete -c tykky -n '_tykky_verb_is build' -l dry-run -s n -d 'Show the plan and write nothing'
 complete -c tykky -n '_tykky_verb_is build' -l delta -d 'Append a layer, whatever it costs'
 complete -c tykky -n '_tykky_verb_is build' -l rebuild -d 'Build the layers of a fresh build instead of appending one'
@@ -106,7 +127,7 @@ complete -c tykky -n '_tykky_verb_is build' -l offline -d 'Use only what is cach
 complete -c tykky -n '_tykky_verb_is build' -l no-check -d 'Build the lock even if it does not answer the spec any more'
 complete -c tykky -n '_tykky_verb_is build' -l no-wait -d 'Fail if another build of this environment directory is running'
 complete -c tykky -n '_tykky_verb_is build' -l keep -d 'Keep the staging directory of a build that fails'
-complete -c tykky -n '_tykky_verb_is build' -s f -l spec -x -a '(_tykky_candidates file)' -d 'The spec; its tykky.lock stands beside it'
+complete -c tykky -n '_tykky_verb_is build' -s f -l spec -x -a '(_tykky_candidates "file")' -d 'The spec; its tykky.lock stands beside it'
 complete -c tykky -n '_tykky_verb_is build' -s q -l quiet -d 'Say only what was asked for, and errors'
 complete -c tykky -n '_tykky_verb_is build' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is build' -l json -d 'Print the result (or the error) as JSON'
@@ -141,8 +162,8 @@ complete -c tykky -n '_tykky_verb_is shell-init' -s q -l quiet -d 'Say only what
 complete -c tykky -n '_tykky_verb_is shell-init' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is shell-init' -l json -d 'Print the result (or the error) as JSON'
 complete -c tykky -n '_tykky_verb_is shell-init' -s h -l help -d 'Show this message and exit'
-complete -c tykky -n '_tykky_verb_is module' -l format -x -a '(_tykky_candidates lmod|tcl)' -d 'Lmod reads both, Environment Modules only tcl'
-complete -c tykky -n '_tykky_verb_is module' -s o -l output -x -a '(_tykky_candidates file)' -d 'A file; or a directory of MODULEPATH, in which it becomes NAME or NAME/VERSION. [default: standard output]'
+complete -c tykky -n '_tykky_verb_is module' -l format -x -a '(_tykky_candidates "lmod|tcl")' -d 'Lmod reads both, Environment Modules only tcl'
+complete -c tykky -n '_tykky_verb_is module' -s o -l output -x -a '(_tykky_candidates "file")' -d 'A file; or a directory of MODULEPATH, in which it becomes NAME or NAME/VERSION. [default: standard output]'
 complete -c tykky -n '_tykky_verb_is module' -l name -x -d 'The module\'s name. [default: the environment\'s]'
 complete -c tykky -n '_tykky_verb_is module' -l version -x -d 'The module\'s version. [default: none]'
 complete -c tykky -n '_tykky_verb_is module' -l whatis -x -d 'One line for \'module whatis\' and \'module spider\''
