@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Desk, record
+from tests.end_to_end.conftest import Desk, record, run
 
 Spec = Callable[..., str]
 
@@ -103,3 +103,22 @@ def test_a_build_takes_no_more_processors_than_its_site_says(
     locked.tykky("build", "--prefix", "env")
     (packed,) = [line for line in notes.read_text().splitlines() if "-comp zstd" in line]
     assert " -processors 1" in packed
+
+
+def test_programs_and_scripts_do_not_see_what_the_site_hides(
+    desk: Desk, site: Callable[[str], None], wheels_spec: Spec
+) -> None:
+    if not Path("/media").is_dir():
+        pytest.skip("this host has no /media to hide")
+    look = "import os; print(os.path.isdir('/media'), os.path.isdir('/usr/bin'))"
+    (desk.directory / "post.sh").write_text(f'python -c "{look}" >"$TYKKY_BUILD_PREFIX/seen"\n')
+    desk.write(wheels_spec("alpha==1.0", more='\n[build]\npost-install = ["post.sh"]\n')).tykky("lock")
+    site('[runtime]\nno-bind = ["/media"]\n')
+    desk.tykky("build", "--prefix", "env")
+    python = desk.directory / "env" / "bin" / "python"
+    assert run([python, "-c", look]) == "False True\n"
+    assert run([python, "-c", "import sys; print(open(sys.prefix + '/seen').read(), end='')"]) == "False True\n"
+    site("")
+    said = desk.tykky("build", "--prefix", "env").out
+    assert said.startswith("published generation 2 of "), "what a launch shows is of a generation"
+    assert run([python, "-c", look]) == "True True\n"

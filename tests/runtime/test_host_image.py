@@ -11,6 +11,7 @@ import pytest
 
 from tykky.errors import ToolError
 from tykky.runtime.host_image import INSIDE_LIMIT, make_host_image, make_inside
+from tykky.runtime.model import Binds
 
 
 @pytest.fixture
@@ -41,6 +42,20 @@ def test_it_holds_mount_points_and_links(tmp_path: Path, root: Path):
     assert "/swapfile" not in found
     assert image.stat().st_size <= 4096
     assert sorted(os.listdir(tmp_path)) == ["host.sqfs", "root"]
+
+
+def test_hidden_directories_are_not_in_it_and_what_is_shown_in_them_is(tmp_path: Path, root: Path):
+    (root / "dead").symlink_to("/proc/1/no-such-thing")
+    image = tmp_path / "host.sqfs"
+    binds = Binds(("/scratch disk", "/srv", "/dead"), ("/scratch disk/a b/c", "/etc/x", "/bin/y"))
+    make_host_image(image, "/tykky/demo", ["bin"], root=root, binds=binds, place=Path("/srv/my/P"))
+    found = set(listing(image))
+    assert {"/scratch disk/a b/c", "/etc/x", "/srv/my/P", "/.snapshots", "/bin -> usr/bin"} <= found
+    assert not found & {"/scratch disk/other", "/dead", "/bin/y"}
+    make_host_image(image, "/tykky/demo", ["bin"], root=root, binds=binds, place=Path("/scratch disk/a b/c/P"))
+    found = set(listing(image))
+    assert "/scratch disk/a b/c/P" not in found, "it is there where the directory is bound"
+    assert "/srv" not in found
 
 
 def test_the_same_host_gives_the_same_bytes(tmp_path: Path, root: Path):

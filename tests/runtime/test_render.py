@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tykky.runtime.model import Launch, Stack
+from tykky.runtime.model import Binds, Launch, Stack
 from tykky.runtime.render import quote, render_environ, render_inside, render_launch, render_launcher
 
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
@@ -47,8 +47,9 @@ def launch(**values: object) -> Launch:
         render_launch(launch(environ={"A": "'\n$(x)"}, activation={"LD_LIBRARY_PATH": "/a b", "GONE": None})),
         render_inside(Stack("/tykky/demo", ("/a.sqfs",), Path("/it's")), "/root", "/host.sqfs", ("apptainer",), {}),
         render_inside(Stack("/tykky/demo", (), Path("/it's")), "/root", "/host.sqfs", ("namespace",), {}),
+        render_launch(launch(binds=Binds(("/it's", "/a $(x)\n`y`"), ("/it's/a:b", "/it's/$(x) *")))),
     ],
-    ids=["launcher", "launch", "build", "build-tree"],
+    ids=["launcher", "launch", "build", "build-tree", "binds"],
 )
 def test_every_shell_can_read_it(shell: list[str], text: str):
     with tempfile.NamedTemporaryFile("w", errors="surrogateescape") as file:
@@ -56,6 +57,34 @@ def test_every_shell_can_read_it(shell: list[str], text: str):
         file.flush()
         done = subprocess.run([*shell, "-n", file.name], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", ["", "/", "srv", "/srv/", "//srv", "/srv/../etc", "/srv/.", "/a\0"])
+def test_binds_are_directories_below_the_root(path: str):
+    for binds in ({"hidden": (path,)}, {"shown": (path,)}):
+        with pytest.raises(ValueError, match="no directory below the root"):
+            Binds(**binds)
+
+
+def test_what_is_hidden():
+    binds = Binds(("/pfs", "/a b"), ("/pfs/one", "/pfs/two/deep"))
+    hidden = ("/pfs", "/pfs/three", "/pfs/two", "/pfs/onemore", "/a b/c")
+    assert [
+        path for path in (*hidden, "/pfs/one", "/pfs/one/x", "/pfs/two/deep", "/home", "/a") if binds.hides(path)
+    ] == [*hidden]
+
+
+def test_a_hidden_directory_is_not_even_looked_at():
+    """Its server may be gone, and then whoever asks waits: it is named in patterns alone."""
+    stack = Stack("/tykky/demo", ("/a.sqfs",))
+    for text in (
+        render_launch(launch(binds=Binds(("/it's dead",)))),
+        render_inside(stack, "/root", "/host.sqfs", ("namespace", "apptainer"), {}, Binds(("/it's dead",))),
+    ):
+        # Parts of the text are quoted again, for the shells that read them.
+        lines = [line.strip() for line in text.splitlines() if "dead" in line]
+        assert len(lines) == 3
+        assert all(line.startswith("case $_tykky_x in ") and line.endswith(") continue ;; esac") for line in lines)
 
 
 @settings(max_examples=40, deadline=None)

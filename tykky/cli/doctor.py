@@ -12,7 +12,7 @@ from pathlib import Path
 import rich_click as click
 
 from tykky.cli.options import Place, common
-from tykky.cli.ports import site_programs
+from tykky.cli.ports import site_binds, site_programs
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.errors import RuntimeUnavailable
 from tykky.layers.squashfs import known_problem
@@ -40,7 +40,7 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
       tykky doctor --json               findings, backends and settings for a program
     """
     site = load_site(os.environ)
-    host = Host(programs=site_programs(site), image_tool_problem=known_problem)
+    host = Host(programs=site_programs(site), binds=site_binds(site), image_tool_problem=known_problem)
     findings = (
         *probe_host(host, directory.absolute(), site.scratch or Path(tempfile.gettempdir())),
         *named_places(site),

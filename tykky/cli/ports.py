@@ -20,7 +20,7 @@ from tykky.process import Commands, which
 from tykky.progress import Reporter
 from tykky.runtime.host_image import make_host_image, make_inside
 from tykky.runtime.interpreter import find_interpreter
-from tykky.runtime.model import Launch, Stack
+from tykky.runtime.model import Binds, Launch, Stack
 from tykky.site import Site, cache_directory, load_site
 from tykky.spec.model import Spec
 
@@ -117,11 +117,18 @@ def site_programs(site: Site) -> dict[str, str]:
     return {name: os.fspath(path) for name, path in named.items() if path is not None}
 
 
+def site_binds(site: Site) -> Binds:
+    """Return which of the host's directories programs see."""
+    return Binds(site.no_bind, site.bind)
+
+
 def open_inside(site: Site, scratch: Path) -> Inside:
     """Return what runs programs inside while building: the same text that launches use."""
     from tykky.runtime.inside import Inside as RuntimeInside
 
-    inside = RuntimeInside(scratch / "inside", site.backends, site_programs(site), site.program("mksquashfs"))
+    inside = RuntimeInside(
+        scratch / "inside", site.backends, site_programs(site), site.program("mksquashfs"), site_binds(site)
+    )
 
     class Adapter:
         script_network = site.script_network
@@ -172,6 +179,8 @@ class LaunchPublisher:
             "image": spec.runtime.image,
             "backends": list(self.site.backends),
             "programs": site_programs(self.site),
+            "no-bind": list(self.site.no_bind),
+            "bind": list(self.site.bind),
             "templates": templates_digest(),
         }
 
@@ -198,13 +207,15 @@ class LaunchPublisher:
             environ=spec.runtime.environ,
             backends=self.site.backends,
             programs=site_programs(self.site),
+            binds=site_binds(self.site),
         )
         return render_launch(value).encode("utf-8", "surrogateescape")
 
     def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
         """Write the host image, and the links that show P inside Apptainer."""
         image = directory.private / "host.sqfs"
-        make_host_image(image, record.prefix, names, program=self.site.program("mksquashfs"))
+        binds, program = site_binds(self.site), self.site.program("mksquashfs")
+        make_host_image(image, record.prefix, names, binds=binds, place=directory.path, program=program)
         make_inside(directory.private / "inside", record.prefix, names)
 
 
