@@ -11,8 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,22 @@ from tykky.cli.ports import LaunchPublisher, find_uv, open_inside
 from tykky.environment.build import Built, carry_out
 from tykky.environment.choice import How
 from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.parent import Relatives, lend, parent_of
 from tykky.environment.plan import Plan, Source, prepare
 from tykky.errors import BuildError
 from tykky.layers.merged import merge, top_names
 from tykky.layers.squashfs import mksquashfs
 from tykky.layers.workshop import Workshop
 from tykky.lock.model import Lock, LockedPlatform, Package, Requirements
+from tykky.lock.write import render_lock
 from tykky.process import Commands
 from tykky.progress import Silent
+from tykky.resolve.parent import own
 from tykky.runtime.interpreter import find_interpreter
 from tykky.site import Site
 from tykky.spec.model import Build, Conda, Environment, Pypi, Spec
+from tykky.store.images import Store
+from tykky.store.tiers import Tiers
 
 _LOOK = Path(__file__).with_name("look.py")
 
@@ -112,6 +117,20 @@ class World:
         )
         return self.sourced(spec, packages)
 
+    def extended(self, wanted: Wanted, parent: Path) -> Source:
+        """Return the spec and lock of an environment that adds to `parent` what it lacks of what is wanted."""
+        whole = self.source(wanted)
+        environment = Environment("child", extends=os.fspath(parent), extends_policy="upgrade")
+        spec = msgspec.structs.replace(whole.spec, environment=environment, pypi=Pypi())
+        found = parent_of(EnvironmentDirectory(parent), self.relatives)
+        lock = msgspec.structs.replace(whole.lock, parent=found, package=own(whole.lock.package, found))
+        return replace(whole, spec=spec, lock=lock, lock_bytes=render_lock(lock).encode())
+
+    @property
+    def relatives(self) -> Relatives:
+        """Whose environments may be extended."""
+        return Relatives(self.root, {})
+
     def sourced(self, spec: Spec, packages: Iterable[Package]) -> Source:
         """Return the source of a spec and the packages that are locked for it."""
         lock = Lock(
@@ -120,7 +139,7 @@ class World:
             platform=(LockedPlatform("linux-64", MINOR),),
             package=tuple(sorted(packages, key=lambda p: (p.kind, p.name))),
         )
-        return Source(spec, lock, self.root / "tykky.toml", b"", msgspec.json.encode(lock))
+        return Source(spec, lock, self.root / "tykky.toml", b"", render_lock(lock).encode())
 
     def workshop(self, scratch: Path) -> Workshop:
         """Return the tools of a build."""
@@ -139,12 +158,27 @@ class World:
         """Return the plan for P at `prefix`."""
         commands = Commands()
         return prepare(
-            source, prefix, lambda w: find_interpreter(w, commands), check=False, how=how, flatten=flatten
-        )  # fmt: skip
+            source,
+            prefix,
+            lambda w: find_interpreter(w, commands),
+            check=False,
+            how=how,
+            flatten=flatten,
+            tiers=self.tiers(source),
+        )
+
+    def tiers(self, source: Source) -> Callable[[Store], Tiers]:
+        """Return what gives the stores of a build: its own, and what the parent lends."""
+        parent = source.lock.parent
+        lent = {} if parent is None else lend(parent, parent.path, self.relatives)
+        return lambda store: Tiers(store, lent=lent)
 
     def build(self, prefix: Path, wanted: Wanted, how: How = "best", *, flatten: bool = False) -> Built:
         """Bring P at `prefix` to what is wanted. A delta that is forced and impossible becomes the best way."""
-        source = self.source(wanted)
+        return self.build_source(prefix, self.source(wanted), how, flatten=flatten)
+
+    def build_source(self, prefix: Path, source: Source, how: How = "best", *, flatten: bool = False) -> Built:
+        """Bring P at `prefix` to what is locked."""
         try:
             return self.carry_out(self.plan(prefix, source, how, flatten=flatten))
         except BuildError as error:
@@ -154,7 +188,14 @@ class World:
 
     def carry_out(self, plan: Plan) -> Built:
         """Carry out a plan."""
-        return carry_out(plan, LaunchPublisher(Site()), self.workshop, Silent(), scratch_directory=self.root)
+        return carry_out(
+            plan,
+            LaunchPublisher(Site()),
+            self.workshop,
+            Silent(),
+            scratch_directory=self.root,
+            tiers=self.tiers(plan.source),
+        )
 
     def fresh(self, wanted: Wanted) -> Shown:
         """Return what a fresh build of it shows."""
@@ -169,7 +210,7 @@ class World:
         """Return what the current generation of P shows, mounted; its manifests must say the same."""
         directory = EnvironmentDirectory(prefix)
         record = directory.record()
-        manifests = [directory.store.manifest(layer.key) for layer in record.layers]
+        manifests = directory.manifests(record)
         images = [directory.image_path(layer) for layer in record.layers]
         with tempfile.TemporaryDirectory(dir=self.root, prefix="look-") as scratch:
             inside = open_inside(Site(), Path(scratch))

@@ -244,14 +244,16 @@ def _report(built: Built, seconds: float, output: Output, flatten_from: int) -> 
     if not built.changed:
         print(f"{built.path} is up to date (generation {built.record.number})")
         return
-    count = len(built.record.layers)
+    count, lent = len(built.record.layers), sum(layer.lent for layer in built.record.layers)
+    layers = counted(count - lent, "layer") + (f" on top of {lent} of {built.record.parent}" if lent else "")
     print(
         f"published generation {built.record.number} of {built.path}: "
-        f"{counted(count, 'layer')}, {human_bytes(built.size)}, in {seconds:.1f} s"
+        f"{layers}, {human_bytes(built.size)}, in {seconds:.1f} s"
     )
-    flattened = sum(layer.kind != "script" for layer in built.record.layers)  # scripts stay on top
+    flattened = sum(layer.kind != "script" for layer in built.record.layers[lent:])  # scripts stay on top
     if flattened >= flatten_from:
-        print(f"it is {count} layers deep: 'tykky flatten {_quoted(built.path)}' makes one of them")
+        how = "tykky build --rebuild" if lent else f"tykky flatten {_quoted(built.path)}"
+        print(f"it is {count} layers deep: '{how}' makes one of {'its own' if lent else 'them'}")
     example = "python" if "python" in built.record.programs else next(iter(built.record.programs), None)
     if example is not None and built.record.number == 1:
         print(f"try  {_quoted(built.path / 'bin' / example)}")

@@ -17,7 +17,7 @@ from tykky.cli.reporters import human_bytes, reporter_for
 from tykky.environment.collect import Asked, Collection, carry_out, plan_collection
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.in_use import usage
-from tykky.environment.leases import read_leases
+from tykky.environment.leases import borrowed, read_leases, renew_leases
 from tykky.environment.leftovers import clear
 from tykky.environment.scratch import scratch_parents
 from tykky.environment.sole import sole
@@ -67,8 +67,9 @@ def command(
     """
     environment = EnvironmentDirectory(directory.absolute())
     environment.record()  # a clear error before anything else
-    asked = Asked(older_than, datetime.now(UTC))
-    places = scratch_parents(open_site().scratch, os.environ.get("TMPDIR"))
+    site = open_site()
+    asked = Asked(older_than, datetime.now(UTC), timedelta(days=site.policy.gc_grace))
+    places = scratch_parents(site.scratch, os.environ.get("TMPDIR"))
 
     def planned() -> Collection:
         used = usage(environment.private)
@@ -82,8 +83,10 @@ def command(
             stack.enter_context(waiting)
         found = planned()
         if found.removals and not dry_run:
+            parents = borrowed(environment)
             with reporter.phase("remove", total=found.size, unit="bytes") as phase:
                 carry_out(environment, found, phase.advance)
+            renew_leases(environment, parents)
         if not dry_run:
             clear(environment)
     if as_json:

@@ -6,12 +6,17 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import rich_click as click
 
 from tykky.cli.options import Place, common
+from tykky.cli.ports import open_relatives, open_site
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe
-from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.environment.parent import moved_on
+from tykky.lock.model import Parent
+from tykky.lock.read import read_lock
 from tykky.process import Commands
 from tykky.runtime.enter import backend_here
 
@@ -37,18 +42,43 @@ def command(directory: Path, packages: bool, spec: bool, as_json: bool, verbose:
         text = EnvironmentDirectory(directory.absolute()).record().spec
         print(json.dumps({"spec": text}, ensure_ascii=False) if as_json else text, end="\n" if as_json else "")
         return
-    description = describe(EnvironmentDirectory(directory.absolute()))
+    environment = EnvironmentDirectory(directory.absolute())
+    description = describe(environment)
+    parent = _parent(environment, description.record)
     backend = backend_here(description.path, Commands(environ=os.environ)) or "none works here; see 'tykky doctor'"
     if as_json:
-        print(json.dumps(_as_json(description, backend), indent=2, ensure_ascii=False))
+        document = _as_json(description, backend)
+        if parent is not None:
+            document["parent"] = {
+                **msgspec.to_builtins(parent),
+                "layer": len(parent.layer),
+                "package": len(parent.package),
+            }
+            document["parent-moved-on"] = _moved_on(parent)
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        _show(description, backend, packages=packages or verbose)
+        _show(description, backend, parent, packages=packages or verbose)
 
 
-def _show(description: Description, backend: str, *, packages: bool) -> None:
+def _parent(environment: EnvironmentDirectory, record: GenerationRecord) -> Parent | None:
+    """Return the environment that this one extends, as its lock has it."""
+    if not record.parent:
+        return None
+    return read_lock(environment.generations / str(record.number) / "tykky.lock").parent
+
+
+def _moved_on(parent: Parent) -> str | None:
+    return moved_on(parent, parent.path, open_relatives(open_site(), Path(parent.path)))
+
+
+def _show(description: Description, backend: str, parent: Parent | None, *, packages: bool) -> None:
     record = description.record
     print(f"{record.name}: {description.path}")
     print(f"  generation  {record.number}, made {record.created} by {record.made_by}")
+    if parent is not None:
+        print(f"  extends     {parent.name} ({parent.path}), generation {parent.generation}")
+        if moved := _moved_on(parent):
+            print(f"              {moved}; 'tykky lock --rebase' and 'tykky build' take what is there now")
     print(f"  prefix      {record.prefix}")
     print(f"  platform    {record.platform}" + (f", Python {record.python}" if record.python else ""))
     print(f"  backend     {backend}")
@@ -57,7 +87,8 @@ def _show(description: Description, backend: str, *, packages: bool) -> None:
     print(f"  packages    {len(description.packages)}")
     print("  layers, bottom first")
     for layer in record.layers:
-        print(f"    {layer.kind:<6}  {layer.key[:12]}  {human_bytes(layer.size):>9}  sha256 {layer.digest[:12]}")
+        lent = f"  in {Path(layer.image).parent.parent.parent}" if layer.lent else ""
+        print(f"    {layer.kind:<6}  {layer.key[:12]}  {human_bytes(layer.size):>9}  sha256 {layer.digest[:12]}{lent}")
     if packages:
         width = max((len(p.name) for p in description.packages), default=0)
         for package in description.packages:

@@ -27,6 +27,7 @@ VERBS = {
     "diff": ("diff", "compare two generations of an environment: packages, files"),
     "history": ("history", "list the generations of an environment: what changed, when, who, sizes"),
     "rollback": ("rollback", "make an earlier generation the current one"),
+    "vendor": ("vendor", "make an environment that extends another one stand alone"),
     "flatten": ("flatten", "make one layer of the layers of an environment"),
     "verify": ("verify", "check the images of an environment against what was recorded of them"),
     "gc": ("gc", "remove images and generations that nobody needs any more"),

@@ -56,7 +56,9 @@ def _changes(plan: Plan) -> list[tuple[str, str, str]]:
     """Return sign, name, and the versions before and after, of the packages that change, by name."""
     if plan.moves is None or plan.lower is None:
         return []
-    after: dict[PackageName, str] = {(p.kind, p.name): p.version for layer in plan.target.layers for p in layer.packages}
+    after: dict[PackageName, str] = {
+        (p.kind, p.name): p.version for layer in plan.target.layers for p in layer.packages
+    }
     before = {name: package.version for name, package in plan.lower.packages.items()}
     found = []
     for name in plan.moves.install | plan.moves.gone:

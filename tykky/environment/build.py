@@ -44,8 +44,8 @@ class Built:
 
     @property
     def size(self) -> int:
-        """The bytes of the generation's images."""
-        return sum(layer.size for layer in self.record.layers)
+        """The bytes of the generation's own images."""
+        return sum(layer.size for layer in self.record.layers if not layer.lent)
 
 
 class Publisher(Protocol):
@@ -112,6 +112,7 @@ def carry_out(
         merged = merge(manifests)
         record = _record(plan, stores, manifests, merged, identity_of(plan, publisher))
         record = msgspec.structs.replace(record, activation=_activation(record, directory, merged, place))
+        directory.private.mkdir(exist_ok=True)  # where all layers are lent, nothing was made there yet
         publisher.mount_points(directory, record, shown_names(directory, record))
         files = {"tykky.lock": plan.source.lock_bytes, "launch.sh": publisher.launch(plan.source.spec, record)}
         publish(directory, Generation(record, files, publisher.launcher()))
@@ -219,6 +220,7 @@ def _record(plan: Plan, stores: Tiers, manifests: list[Manifest], merged: Merged
         content=plan.target.content,
         user=current_user(),
         why=plan.why,
+        parent="" if plan.source.lock.parent is None else plan.source.lock.parent.path,
         spec=plan.source.spec_bytes.decode("utf-8"),
         top=top_names(merged.files),
         python=plan.base.python,

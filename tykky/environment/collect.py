@@ -59,10 +59,15 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What counts for a collection: the age from which generations go, None for never; and the moment."""
+    """What counts for a collection: the age from which generations go, None for never; and the moment.
+
+    `grace` is how long a generation stays after another one took its place: environments that extend it may have had
+    no way to say so.
+    """
 
     older_than: timedelta | None
     now: datetime
+    grace: timedelta = timedelta()
 
 
 def plan_collection(
@@ -121,7 +126,7 @@ def _generations(
     for number, record in records.items():
         if asked.older_than is None or not _is_older(record.created, asked.now - asked.older_than):
             continue
-        why = _why_kept(number, record, current, usage)
+        why = _why_kept(number, record, current, usage) or _in_grace(number, records, asked)
         if why is None:
             going.append(number)
         else:
@@ -140,6 +145,13 @@ def _why_kept(number: int, record: GenerationRecord, current: int, usage: Usage)
     if keys and all(key in usage.images for key in keys):
         return f"{usage.images[keys[-1]]} may be running it"
     return None
+
+
+def _in_grace(number: int, records: Mapping[int, GenerationRecord], asked: Asked) -> str | None:
+    following = next((record for later, record in records.items() if later > number), records[number])
+    if not asked.grace or _is_older(following.created, asked.now - asked.grace):
+        return None
+    return f"environments that extend it may use it: it was replaced less than {asked.grace.days} days ago"
 
 
 def _is_older(created: str, limit: datetime) -> bool:

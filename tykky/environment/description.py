@@ -24,7 +24,7 @@ class Description:
 def describe(directory: EnvironmentDirectory) -> Description:
     """Return the description of an environment directory; raise `EnvironmentDirectoryError` if it is none."""
     record = directory.record()
-    merged = merge([directory.store.manifest(layer.key) for layer in record.layers])
+    merged = merge(directory.manifests(record))
     inodes, size = _usage(directory.path)
     ordered = tuple(sorted(merged.packages.values(), key=lambda p: (p.name, p.kind)))
     return Description(directory.path, record, ordered, inodes, size)

@@ -29,7 +29,7 @@ class NewerRecord(EnvironmentDirectoryError):
 
 
 class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
-    """One layer of a generation. `image` is absolute, or relative to the environment directory."""
+    """One layer of a generation. `image` is relative to the environment directory, or absolute: a parent's."""
 
     kind: str
     key: str
@@ -38,6 +38,11 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
     size: int
     image: str
 
+    @property
+    def lent(self) -> bool:
+        """Whether the image is in another environment directory."""
+        return self.image.startswith("/")
+
 
 class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     """`environment.json`: one published state of P.
@@ -45,8 +50,8 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     `identity` is the key of all that makes this generation what it is: what it holds and how that is launched. Two
     generations of one identity run the same. `content` are the keys of the layers that a fresh build would have:
     what this generation holds, whatever layers it consists of. `activation` are the variables its packages set.
-    `why` says what made it other than a build. `spec` is the text of the tykky.toml it was built from, `top` the
-    names at the top of the merged tree.
+    `why` says what made it other than a build. `parent` is the directory of the environment it extends. `spec` is the
+    text of the tykky.toml it was built from, `top` the names at the top of the merged tree.
     """
 
     format: int
@@ -63,6 +68,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     activation: dict[str, str] = {}
     user: str = ""
     why: str = ""
+    parent: str = ""
     spec: str = ""
     top: tuple[str, ...] = ()
     python: str | None = None
@@ -169,15 +175,16 @@ class EnvironmentDirectory:
         found = {}
         for layer in record.layers:
             image = self.image_path(layer)
+            name = os.fspath(image) if layer.lent else image.name
             try:
                 size = image.stat().st_size
             except OSError:
-                found[layer.key] = f"{image.name} is missing"
+                found[layer.key] = f"{name} is missing"
                 continue
             if size != layer.size:
-                found[layer.key] = f"{image.name} has {size} bytes, {layer.size} were written"
+                found[layer.key] = f"{name} has {size} bytes, {layer.size} were written"
             elif not image.with_suffix(".manifest").is_file():
-                found[layer.key] = f"{image.with_suffix('.manifest').name} is missing"
+                found[layer.key] = f"{name.removesuffix('.sqfs')}.manifest is missing"
         return found
 
     def numbers(self) -> tuple[int, ...]:

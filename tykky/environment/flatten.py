@@ -30,7 +30,7 @@ def plan_flattening(directory: EnvironmentDirectory) -> Plan | None:
             f"{directory.path} cannot be flattened: {current.trouble}",
             hint="run 'tykky build' with the spec and lock it was made from; it makes the image again",
         )
-    if any(layer.image.startswith("/") for layer in record.layers):
+    if any(layer.lent for layer in record.layers):
         raise EnvironmentDirectoryError(
             f"{directory.path} extends another environment, whose images stay where they are",
             hint="'tykky build --rebuild' makes one layer of its own; 'tykky vendor' makes it stand alone",

@@ -54,7 +54,7 @@ class Relatives:
         known = ", ".join(sorted(self.named))
         raise EnvironmentDirectoryError(
             f"{asked!r} is no environment of this site",
-            hint=f"the site's environments are {known}" if known else "site.toml names none; write a path, ./{asked}",
+            hint=f"the site's environments are {known}" if known else f"site.toml names none; write a path, ./{asked}",
         )
 
     def trusts(self, owner: int) -> bool:

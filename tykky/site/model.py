@@ -201,6 +201,15 @@ class Policy(_Table, frozen=True):
     flatten: Annotated[
         Literal["propose", "do"], Meta(description="propose: a build says so; do: it makes one layer of them")
     ] = "propose"
+    gc_grace: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3650,
+            description="days that gc keeps a generation after another one took its place, whatever it "
+            "is asked for: environments that extend it may not be able to say so",
+        ),
+    ] = 0
 
 
 class Settings(_Table, frozen=True):

@@ -1,0 +1,373 @@
+"""An environment that extends another one: what people do with it, what they do wrong, what becomes of the parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Desk, record, run
+from tests.wheelmaker import make_wheel
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.leases import read_leases
+
+CHILD = "import alpha, gamma; print(alpha.VERSION, gamma.X)"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A parent's desk with an environment `base`, and a child's desk beside it."""
+
+    parent: Desk
+    child: Desk
+    house: Path
+    home: Path
+
+    @property
+    def base(self) -> Path:
+        return self.parent.directory / "base"
+
+    def ask(self, *dependencies: str, extends: str = "../parent/base", more: str = "") -> Desk:
+        """Write the child's spec."""
+        listed = ", ".join(json.dumps(dependency) for dependency in dependencies)
+        return self.child.write(
+            f'[environment]\nname = "mine"\nextends = "{extends}"\n{more}\n[pypi]\ndependencies = [{listed}]\n'
+            f'find-links = ["{self.house}"]\nindex-url = "file://{self.house}"\n'
+        )
+
+    def built(self, *dependencies: str, extends: str = "../parent/base", more: str = "") -> Path:
+        """Have the child's environment."""
+        self.ask(*dependencies, extends=extends, more=more).tykky("lock")
+        self.child.tykky("build")
+        return self.child.directory / "mine"
+
+    def site(self, text: str) -> None:
+        """Write the user's site.toml."""
+        path = self.home / ".config" / "tykky" / "site.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def parent_becomes(self, spec: str) -> None:
+        """Build the parent's next generation."""
+        for wheelhouse in self.house.parent.parent.glob("wheelhouse*"):
+            spec = spec.replace(str(wheelhouse), str(self.house))
+        self.parent.write(spec).tykky("lock")
+        self.parent.tykky("build", "--prefix", "base")
+
+
+@pytest.fixture(scope="session")
+def house(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheelhouse, with what a child may add."""
+    made = tmp_path_factory.mktemp("houses") / "house"
+    shutil.copytree(wheelhouse, made)
+    make_wheel(made, "gamma", "1.0", files={"gamma.py": "X = 1\n"}, requires=["alpha"])
+    make_wheel(made, "delta", "1.0", files={"delta.py": ""}, requires=["beta[more]"])
+    make_wheel(made, "epsilon", "1.0", files={"epsilon.py": ""})
+    return made
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all of these tests: what they make is the same again and again."""
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture
+def family(
+    tmp_path: Path,
+    house: Path,
+    home: Path,
+    caches: Path,
+    wheels_spec: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Family:
+    """A parent with alpha 1.0 and beta, and a child that has nothing yet."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setenv("TYKKY_CACHE", str(caches))
+    made = []
+    for name in ("parent", "child"):
+        (tmp_path / name).mkdir()
+        made.append(Desk(tmp_path / name))
+    result = Family(made[0], made[1], house, home)
+    result.parent_becomes(wheels_spec("alpha==1.0", "beta", name="base"))
+    return result
+
+
+def images(env: Path) -> list[str]:
+    return sorted(path.name for path in (env / ".tykky" / "layers").glob("*.sqfs"))
+
+
+def error(finished: object) -> str:
+    return str(finished.err).partition("error: ")[2].replace("\n\nhint: ", "\nhint: ")  # type: ignore[attr-defined]
+
+
+def test_it_sees_the_parent_and_stores_only_its_own(family: Family) -> None:
+    locked = family.ask("gamma").tykky("lock").out
+    assert locked.splitlines()[:2] == [
+        f"  on base ({family.base}), generation 1",
+        "  + gamma 1.0  (pypi, linux-64)",
+    ]
+    said = family.child.tykky("build").out
+    mine = family.child.directory / "mine"
+    assert f"1 layer on top of 1 of {family.base}, " in said
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    assert json.loads(run([mine / "bin" / "alpha"]))["executable"] == str(mine / "bin" / "python")
+    assert len(images(mine)) == 1
+    assert sum(1 for _ in mine.rglob("*")) < 24
+    layers = record(mine)["layers"]
+    assert [Path(layer["image"]).is_absolute() for layer in layers] == [True, False]  # type: ignore[attr-defined]
+    assert family.child.tykky("build").out == f"{mine} is up to date (generation 1)\n"
+
+
+def test_it_is_pinned_to_what_the_parent_has(family: Family) -> None:
+    failed = family.ask("alpha==1.1").tykky("lock", status=6)
+    assert "hint: alpha 1.0 is the extended environment's: relax what needs another version, or write " in failed.err
+    assert 'extends-policy = "upgrade" into [environment]' in failed.err
+
+
+def test_with_upgrade_it_may_replace(family: Family) -> None:
+    mine = family.built("alpha==1.1", "gamma", more='extends-policy = "upgrade"')
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.1 1\n"
+    assert run([family.base / "bin" / "python", "-c", "import alpha; print(alpha.VERSION)"]) == "1.0\n"
+    assert "shadowed" not in run([mine / "bin" / "python", "-m", "alpha.tool"])
+
+
+def test_an_extra_of_a_parents_package(family: Family) -> None:
+    mine = family.built("beta[none]", "gamma")
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    assert [p["name"] for p in json.loads(family.child.tykky("info", mine, "--json").out)["packages"]] == [
+        "alpha",
+        "beta",
+        "gamma",
+    ]
+
+
+def test_it_grows_step_by_step(family: Family) -> None:
+    mine = family.built("gamma")
+    family.built("gamma", "epsilon")
+    family.built("epsilon")
+    code = "import alpha, epsilon, importlib.util; print(importlib.util.find_spec('gamma'))"
+    assert run([mine / "bin" / "python", "-c", code]) == "None\n"
+    family.child.tykky("rollback", "mine", "1")
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+
+
+def test_a_child_of_a_child_by_the_sites_names(family: Family, tmp_path: Path) -> None:
+    mine = family.built("gamma")
+    family.site(f'[environments]\n"first" = "{mine}"\n')
+    grandchild = Desk(tmp_path / "grandchild")
+    grandchild.directory.mkdir()
+    third = Family(family.parent, grandchild, family.house, family.home).built("epsilon", extends="first")
+    assert run([third / "bin" / "python", "-c", f"import epsilon; {CHILD}"]) == "1.0 1\n"
+    for lender in (family.base, mine):
+        leases = read_leases(EnvironmentDirectory(lender))
+        assert str(third) in [lease.environment for lease in leases]
+
+
+def test_the_parent_moves_on_and_the_child_follows_when_asked(family: Family, wheels_spec: Callable[..., str]) -> None:
+    mine = family.built("gamma")
+    family.parent_becomes(wheels_spec("alpha==1.1", "beta", name="base"))
+    moved = f"base ({family.base}) moved on: generation 1 is locked, it has 2"
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    assert family.child.tykky("build").out == f"{mine} is up to date (generation 1)\n"
+    checked = family.child.tykky("lock", "--check").out
+    assert checked.splitlines()[1] == f"{moved}; 'tykky lock --rebase' takes what is there now"
+    assert json.loads(family.child.tykky("lock", "--check", "--json").out) == {"fresh": True, "parent": moved}
+    assert moved in family.child.tykky("info", "mine").out
+    family.built("gamma", "epsilon")  # on what is locked
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    rebased = family.child.tykky("lock", "--rebase").out
+    assert rebased.splitlines() == [
+        f"  on base ({family.base}), generation 1 -> 2",
+        "  ~ alpha 1.0 -> 1.1  (pypi, linux-64)",
+        "wrote tykky.lock",
+    ]
+    assert "it stands on another parent" in family.child.tykky("build", "--dry-run").out
+    family.child.tykky("build")
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.1 1\n"
+    assert family.child.tykky("lock", "--rebase").out == "tykky.lock is up to date\n"
+
+
+def test_the_parents_gc_knows_of_its_children(family: Family, wheels_spec: Callable[..., str]) -> None:
+    mine = family.built("gamma")
+    family.parent_becomes(wheels_spec("epsilon", name="base"))
+    said = family.parent.tykky("gc", "base", "--older-than", "0m").out
+    assert f"kept image {images_of(mine)[0][:12]}: {mine} uses it" in said
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    family.child.tykky("lock", "--rebase")
+    family.child.tykky("build")
+    family.child.tykky("gc", "mine", "--older-than", "0m")
+    assert read_leases(EnvironmentDirectory(family.base))[0].keys == tuple(sorted(images_of(mine)[:-1]))
+    family.parent.tykky("gc", "base", "--older-than", "0m")
+    assert len(images(family.base)) == len(images_of(family.base))
+    assert run([mine / "bin" / "python", "-c", "import epsilon, gamma"]) == ""
+
+
+def images_of(env: Path) -> list[str]:
+    return [layer["key"] for layer in record(env)["layers"]]  # type: ignore[attr-defined]
+
+
+def test_a_site_keeps_generations_for_children_it_cannot_know_of(
+    family: Family, wheels_spec: Callable[..., str]
+) -> None:
+    family.parent_becomes(wheels_spec("epsilon", name="base"))
+    family.site("[policy]\ngc-grace = 30\n")
+    said = family.parent.tykky("gc", "base", "--older-than", "0m").out
+    assert "kept generation 1: environments that extend it may use it: it was replaced less than 30 days ago\n" in said
+    family.site("")
+    assert "removed generation 1" in family.parent.tykky("gc", "base", "--older-than", "0m").out
+
+
+def test_alone_it_needs_no_parent(family: Family) -> None:
+    mine = family.built("gamma")
+    said = family.child.tykky("vendor", "mine").out
+    assert said.startswith("published generation 2 of mine: it holds 1 image more, ")
+    shutil.rmtree(family.parent.directory)
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    assert family.child.tykky("vendor", "mine").out == "mine stands alone already (generation 2)\n"
+    assert family.child.tykky("verify", "mine").status == 0
+
+
+def test_flatten_is_for_what_stands_alone(family: Family) -> None:
+    mine = family.built("gamma")
+    failed = family.child.tykky("flatten", mine, status=11)
+    assert error(failed) == (
+        f"{mine} extends another environment, whose images stay where they are\n"
+        "hint: 'tykky build --rebuild' makes one layer of its own; 'tykky vendor' makes it stand alone\n"
+    )
+    family.child.tykky("vendor", "mine")
+    family.child.tykky("flatten", mine)
+    assert len(images_of(mine)) == 1
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+
+
+def test_a_parent_that_was_moved(family: Family) -> None:
+    family.site(f'[environments]\ncentral = "{family.base}"\n')
+    mine = family.built("gamma", extends="central")
+    elsewhere = family.parent.directory / "elsewhere"
+    family.base.rename(elsewhere)
+    family.site(f'[environments]\ncentral = "{elsewhere}"\n')
+    family.child.tykky("build")  # the lock still holds: the same images, at another place
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    assert str(elsewhere) in record(mine)["layers"][0]["image"]  # type: ignore[index]
+
+
+def test_a_parent_that_is_gone(family: Family) -> None:
+    mine = family.built("gamma")
+    image = next((family.base / ".tykky" / "layers").glob("*.sqfs"))
+    shutil.rmtree(family.base)
+    family.ask("gamma", "epsilon").tykky("lock")  # what is locked of it is enough for that
+    failed = family.child.tykky("build", status=11)
+    assert error(failed) == (
+        f"the image {image.name[:12]} of base is gone: it was {image}\n"
+        "hint: base moved on, or was moved: 'tykky lock --rebase' takes what is there now\n"
+    )
+    assert "base cannot be read any more: " in family.child.tykky("lock", "--check").out
+    assert error(family.child.tykky("lock", "--rebase", status=11)).startswith(f"{family.base}: no such directory")
+    assert mine.exists()
+
+
+@pytest.mark.parametrize(
+    ("extends", "message"),
+    [
+        ("nowhere", "'nowhere' is no environment of this site\nhint: site.toml names none; write a path, ./nowhere\n"),
+        ("../nowhere", "{top}/nowhere: no such directory\nhint: build it with 'tykky build'\n"),
+        (
+            "../parent",
+            "{top}/parent is no environment directory\nhint: name the directory that 'tykky build' published\n",
+        ),
+    ],
+)
+def test_a_parent_that_never_was(family: Family, extends: str, message: str) -> None:
+    failed = family.ask("gamma", extends=extends).tykky("lock", status=11)
+    assert error(failed) == message.format(top=family.base.parent.parent)
+
+
+def test_an_image_that_others_can_write_to_is_not_used(family: Family) -> None:
+    image = next((family.base / ".tykky" / "layers").glob("*.sqfs"))
+    image.chmod(0o664)
+    failed = family.ask("gamma").tykky("lock", status=11)
+    assert error(failed) == (
+        f"its group can write to {image}\nhint: its owner has to change that: chmod go-w {image}\n"
+    )
+    image.chmod(0o644)
+    family.child.tykky("lock")
+    image.with_suffix(".manifest").chmod(0o646)
+    failed = family.child.tykky("build", status=11)
+    manifest = image.with_suffix(".manifest")
+    assert error(failed) == (
+        f"everybody can write to {manifest}\nhint: its owner has to change that: chmod go-w {manifest}\n"
+    )
+
+
+def test_an_image_that_is_not_what_was_locked(family: Family) -> None:
+    image = next((family.base / ".tykky" / "layers").glob("*.sqfs"))
+    family.ask("gamma").tykky("lock")
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 1
+    image.chmod(0o644)
+    image.write_bytes(content)
+    failed = family.child.tykky("build", status=11)
+    assert error(failed).startswith(f"{image} is not what the lock says: expected sha256 ")
+    image.write_bytes(content[:-1])
+    failed = family.child.tykky("build", status=11)
+    assert error(failed) == (
+        f"{image} has {len(content) - 1} bytes, {len(content)} were written\n"
+        "hint: ask the owner of that environment to repair it\n"
+    )
+
+
+def test_an_owner_who_is_not_trusted(family: Family) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    for path in (family.base / ".tykky" / "current" / "environment.json", *family.base.glob(".tykky/layers/*")):
+        os.chown(path, 12345, -1)
+    failed = family.ask("gamma").tykky("lock", status=11)
+    path = family.base / ".tykky" / "current" / "environment.json"
+    assert error(failed) == (
+        f"{path} belongs to 12345, who is not trusted here\n"
+        'hint: if you trust them, write owners = ["12345"] under [trust] in site.toml\n'
+    )
+    family.site("[trust]\nowners = [12345]\n")
+    mine = family.built("gamma")
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+
+
+def test_what_a_child_cannot_ask_for(family: Family) -> None:
+    text = family.ask("gamma").directory.joinpath("tykky.toml").read_text()
+    family.child.write(text.replace("[pypi]", '[pypi]\npython = "3.11"'))
+    failed = family.child.tykky("lock", status=3)
+    assert (
+        "pypi.python: Python comes from the extended environment (environment.extends, line 3); take this out"
+        in failed.err
+    )
+    family.child.write(text.replace('name = "mine"', 'name = "mine"\nplatforms = ["linux-64", "linux-aarch64"]'))
+    failed = family.child.tykky("lock", status=6)
+    assert error(failed) == (
+        f"base ({family.base}) is for linux-64, the spec is for linux-64, linux-aarch64\n"
+        'hint: write platforms = ["linux-64"] into [environment]: images are of one platform\n'
+    )
+    family.child.write(text + '\n[conda.dependencies]\nzlib = "*"\n')
+    failed = family.child.tykky("lock", status=6)
+    assert error(failed) == (
+        f"base ({family.base}) has no conda packages, so none can be added to it\n"
+        "hint: take [conda] out and ask for PyPI packages, or extend an environment that has conda packages\n"
+    )
+    family.parent.tykky("lock", "--rebase", status=2)
+
+
+def test_extends_comes_and_goes(family: Family, wheels_spec: Callable[..., str]) -> None:
+    mine = family.built("gamma")
+    family.child.write(wheels_spec("alpha==1.0", name="mine").replace(str(family.house), str(family.house)))
+    assert "environment.extends ../parent/base was removed" in family.child.tykky("build", status=5).err
+    family.child.tykky("lock")
+    family.child.tykky("build")
+    assert len(images_of(mine)) == 1
+    family.built("gamma")
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"

@@ -1,0 +1,61 @@
+"""Make an environment stand alone: the images that its parent lends come into its own store, checked on the way."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import msgspec
+
+from tykky import __version__
+from tykky.environment.build import Publisher
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord
+from tykky.environment.publish import Generation, publish
+from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.holder import current_user
+from tykky.progress import Reporter
+from tykky.spec.read import parse_spec
+from tykky.store.images import Store
+from tykky.store.tiers import Tiers
+
+
+def vendor(directory: EnvironmentDirectory, publisher: Publisher, reporter: Reporter) -> GenerationRecord | None:
+    """Bring every lent image of the current generation and publish one that needs none; None if it lends none.
+
+    A file of our own on the same file system becomes a hard link, another one a copy. Raises
+    `EnvironmentDirectoryError` if an image is gone or is not what was recorded.
+    """
+    record = directory.record()
+    lent = [layer for layer in record.layers if layer.lent]
+    if not lent:
+        return None
+    with reporter.phase("bring images", total=sum(layer.size for layer in lent), unit="bytes") as phase:
+        for layer in lent:
+            _bring(directory, layer, reporter)
+            phase.advance(layer.size)
+    folder = directory.generations / str(record.number)
+    alone = msgspec.structs.replace(
+        record,
+        number=directory.next_number(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        made_by=f"tykky {__version__}",
+        user=current_user(),
+        why=f"stands alone, from generation {record.number}",
+        layers=tuple(
+            msgspec.structs.replace(layer, image=f".tykky/layers/{layer.key}.sqfs") for layer in record.layers
+        ),
+    )
+    spec = parse_spec(record.spec, f"the spec in {folder / 'environment.json'}")
+    files = {"tykky.lock": (folder / "tykky.lock").read_bytes(), "launch.sh": publisher.launch(spec, alone)}
+    publish(directory, Generation(alone, files, publisher.launcher()))
+    return alone
+
+
+def _bring(directory: EnvironmentDirectory, layer: LayerRecord, reporter: Reporter) -> None:
+    source = Store(Path(layer.image).parent)
+    manifest = Tiers(directory.store, site=(source,)).bring(layer.key, reporter)
+    if manifest is None or manifest.digest != layer.digest:
+        raise EnvironmentDirectoryError(
+            f"{layer.image} cannot be brought: it is gone, or it is not the image that was recorded",
+            hint="nothing was changed; 'tykky lock --rebase' and 'tykky build' take what the parent has now",
+        )
