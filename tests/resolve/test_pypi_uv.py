@@ -19,7 +19,7 @@ from tykky.resolve.ports import PypiRequest
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.trouble import Asked
 from tykky.resolve.pypi.uv import UvResolver, compile_arguments
-from tykky.resolve.pypi.uv_answer import preferences, read_answer
+from tykky.resolve.pypi.uv_answer import Graph, preferences, read_answer
 from tykky.resolve.pypi.uv_report import UvReport, read_uv_report
 from tykky.resolve.pypi.uv_trouble import uv_error
 
@@ -299,3 +299,19 @@ wheels = [
 """
     target = Target("linux-64", "3.11", "2.28")
     assert read_answer(pylock, tmp_path, target, ()).sizes_told is told
+
+
+def test_the_graph_of_the_log_is_that_of_the_comments(
+    ask: Asking, pypi_index: Index, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pypi_index.add(make_wheel(made, "Upper.Name", "1.0", requires=["lower-name[more]>=1", "leaf"]))
+    pypi_index.add(make_wheel(made, "lower_name", "2.0", extras={"more": ["leaf"]}))
+    pypi_index.add(make_wheel(made, "leaf", "1.0"))
+    packages = ask("upper-name")
+    assert [(p.name, p.depends) for p in packages] == [
+        ("leaf", ()),
+        ("lower-name", ("leaf",)),
+        ("upper-name", ("leaf", "lower-name")),
+    ]
+    monkeypatch.setattr(Graph, "tells", lambda *_: False)  # as with a uv that logs in other words
+    assert ask("upper-name") == packages

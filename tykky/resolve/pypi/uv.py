@@ -1,7 +1,8 @@
-"""The resolver that drives uv: `uv pip compile`, once for the artifacts and once more for who needs whom.
+"""The resolver that drives uv: `uv pip compile`, for the artifacts and for who needs whom.
 
-uv's lockfile format (pylock.toml, PEP 751) has every URL and hash but not the dependencies; its requirements format has
-those in comments. The second answer takes about 0.1 s: it comes from the cache and is given the first one to keep to.
+uv's lockfile format (pylock.toml, PEP 751) has every URL and hash but not the dependencies. They are in its own log of
+the solved graph, and where that does not tell about every package, in its requirements format, as comments: then uv is
+asked once more. The second answer takes about 0.1 s: it comes from the cache and is given the first one to keep to.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import os
 import re
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from tykky.access import Access
 from tykky.errors import ToolError
@@ -35,11 +37,19 @@ from tykky.resolve.pypi.uv_trouble import uv_error
 
 _NO_EXTRA = re.compile(r"The package `(?P<name>[^\s`=]+)[^`]*` does not have an extra named `(?P<extra>[^`]+)`")
 _OTHER_PYTHON = re.compile(r"The requested Python version .* is not available")
-_EDGE = re.compile(r"Resolution edge: \S+ -> (?P<name>\S+)\n.*Resolution edge:\s+\S+ -> (?P<version>\S+)")
+_EDGE = re.compile(
+    r"^.*Resolution edge: (?P<parent>\S+) -> (?P<name>\S+)\n.*Resolution edge:\s+\S+ -> (?P<version>\S+)\n?", re.M
+)
+_ROOT = "ROOT"  # what uv calls the request
 # uv's own default, whose name it is about to change: not said, so that every version of uv understands it.
 _DEFAULT_PRERELEASE = "if-necessary-or-explicit"
-# Nothing that uv or git starts may wait for an answer on the terminal; RUST_LOG would add lines to what is read.
-_ENVIRON = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "GIT_TERMINAL_PROMPT": "0", "RUST_LOG": ""}
+# Nothing that uv or git starts may wait for an answer on the terminal. Of its log, uv shall write the solved graph.
+_ENVIRON = {
+    "UV_NO_PROGRESS": "1",
+    "NO_COLOR": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "RUST_LOG": "uv_resolver::resolver::resolution=trace",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +83,27 @@ class UvResolver:
             private_directory(Path(tempfile.gettempdir()), "tykky-uv-") as work,
         ):
             _write_files(work, question, preferences(request, self.access))
-            report = self._ask([*argv, "--output-file=pylock.toml"], work, asked)
+            report, graph = self._ask([*argv, "--output-file=pylock.toml"], work, asked)
             pylock = (work / "pylock.toml").read_text(encoding="utf-8")
             answer = read_answer(pylock, work, target, {stub.name for stub in stubs})
-            graph = self._graph(argv, work, answer, asked)
+            if not graph.tells(answer):
+                graph = self._graph(argv, work, answer, asked)
             packages = locked_packages(answer, graph, target, request, recorder)
         _tell(report, stubs, packages, request, reporter)
         return packages
 
-    def _ask(self, argv: Sequence[str], work: Path, asked: Asked) -> UvReport:
+    def _ask(self, argv: Sequence[str], work: Path, asked: Asked) -> tuple[UvReport, Graph]:
         finished = self.commands.run(argv, cwd=work, environ=_ENVIRON, check=False)
-        report = read_uv_report(finished.stderr)
+        report = read_uv_report(_EDGE.sub("", finished.stderr))
         if finished.status != 0:
             raise uv_error(report, asked)
-        return report
+        return report, _graph_of(finished.stderr)
 
     def _graph(self, argv: Sequence[str], work: Path, answer: Answer, asked: Asked) -> Graph:
         """Ask again in the format that has the dependencies. Raises what `resolve` raises."""
         (work / "requirements.txt").write_text(answer.pins(), encoding="utf-8")
         # Versions that only a backend knows are in neither format; uv's own log of the solved graph has them.
-        environ = {**_ENVIRON, "RUST_LOG": "uv_resolver=trace"} if answer.unversioned else _ENVIRON
+        environ = {**_ENVIRON, "RUST_LOG": "uv_resolver=trace" if answer.unversioned else ""}
         words = [*argv, "--no-header", "--annotation-style=line", "--output-file=requirements.txt"]
         finished: Finished | None = None
         for extra in (["--offline"], []):
@@ -103,11 +114,19 @@ class UvResolver:
         if finished.status != 0:
             raise uv_error(read_uv_report(finished.stderr), asked)
         compiled = (work / "requirements.txt").read_text(encoding="utf-8")
-        edges = _EDGE.finditer(finished.stderr)
-        return Graph(
-            depends=direct_dependencies(compiled),
-            versions={canonicalize_name(edge["name"]): edge["version"] for edge in edges},
-        )
+        return Graph(depends=direct_dependencies(compiled), versions=_graph_of(finished.stderr).versions)
+
+
+def _graph_of(log: str) -> Graph:
+    """Return the graph that uv's log of its answer tells: `parent -> name`, and a line below both their versions."""
+    depends: dict[NormalizedName, set[str]] = defaultdict(set)
+    versions: dict[NormalizedName, str] = {}
+    for edge in _EDGE.finditer(log):
+        name = canonicalize_name(edge["name"])
+        versions[name] = edge["version"]
+        if edge["parent"] != _ROOT and (parent := canonicalize_name(edge["parent"])) != name:
+            depends[parent].add(name)
+    return Graph({name: tuple(sorted(needs)) for name, needs in depends.items()}, versions)
 
 
 def compile_arguments(request: PypiRequest, target: Target, access: Access) -> list[str]:

@@ -29,6 +29,14 @@ class Graph:
     depends: Mapping[NormalizedName, tuple[str, ...]] = field(default_factory=dict)
     versions: Mapping[NormalizedName, str] = field(default_factory=dict)
 
+    def tells(self, answer: Answer) -> bool:
+        """Return whether every package of an answer is in the graph, at its version."""
+        return all(
+            package.name in self.versions
+            and (package.version is None or str(package.version) == self.versions[package.name])
+            for package in answer.packages
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
