@@ -33,6 +33,8 @@ function _tykky_kinds
             string join \n -- 'environment'
         case rollback
             string join \n -- 'environment' 'generation'
+        case vendor
+            string join \n -- 'environment'
         case flatten
             string join \n -- 'environment'
         case verify
@@ -81,6 +83,7 @@ complete -c tykky -n _tykky_no_verb -f -a 'tree' -d 'show which layer gives whic
 complete -c tykky -n _tykky_no_verb -f -a 'diff' -d 'compare two generations of an environment: packages, files'
 complete -c tykky -n _tykky_no_verb -f -a 'history' -d 'list the generations of an environment: what changed, when, who, sizes'
 complete -c tykky -n _tykky_no_verb -f -a 'rollback' -d 'make an earlier generation the current one'
+complete -c tykky -n _tykky_no_verb -f -a 'vendor' -d 'make an environment that extends another one stand alone'
 complete -c tykky -n _tykky_no_verb -f -a 'flatten' -d 'make one layer of the layers of an environment'
 complete -c tykky -n _tykky_no_verb -f -a 'verify' -d 'check the images of an environment against what was recorded of them'
 complete -c tykky -n _tykky_no_verb -f -a 'gc' -d 'remove images and generations that nobody needs any more'
@@ -190,6 +193,11 @@ complete -c tykky -n '_tykky_verb_is rollback' -s q -l quiet -d 'Say only what w
 complete -c tykky -n '_tykky_verb_is rollback' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is rollback' -l json -d 'Print the result (or the error) as JSON'
 complete -c tykky -n '_tykky_verb_is rollback' -s h -l help -d 'Show this message and exit'
+complete -c tykky -n '_tykky_verb_is vendor' -l no-wait -d 'Fail if another process changes this environment directory now'
+complete -c tykky -n '_tykky_verb_is vendor' -s q -l quiet -d 'Say only what was asked for, and errors'
+complete -c tykky -n '_tykky_verb_is vendor' -s v -l verbose -d 'Say more; show a traceback for errors'
+complete -c tykky -n '_tykky_verb_is vendor' -l json -d 'Print the result (or the error) as JSON'
+complete -c tykky -n '_tykky_verb_is vendor' -s h -l help -d 'Show this message and exit'
 complete -c tykky -n '_tykky_verb_is flatten' -l no-wait -d 'Fail if another process changes this environment directory now'
 complete -c tykky -n '_tykky_verb_is flatten' -l keep -d 'Keep the staging directory if this fails'
 complete -c tykky -n '_tykky_verb_is flatten' -s q -l quiet -d 'Say only what was asked for, and errors'

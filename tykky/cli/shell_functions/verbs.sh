@@ -23,6 +23,7 @@ tree:show which layer gives which package, and bytes live and dead
 diff:compare two generations of an environment: packages, files
 history:list the generations of an environment: what changed, when, who, sizes
 rollback:make an earlier generation the current one
+vendor:make an environment that extends another one stand alone
 flatten:make one layer of the layers of an environment
 verify:check the images of an environment against what was recorded of them
 gc:remove images and generations that nobody needs any more
@@ -258,6 +259,18 @@ doctor:say what this host offers, what is missing and how to get it' ;;
 --help:Show this message and exit'
         _tykky_valued=''
         _tykky_kinds='environment generation'
+        ;;
+    vendor)
+        _tykky_words='--no-wait:Fail if another process changes this environment directory now
+-q:Say only what was asked for, and errors
+--quiet:Say only what was asked for, and errors
+-v:Say more; show a traceback for errors
+--verbose:Say more; show a traceback for errors
+--json:Print the result (or the error) as JSON
+-h:Show this message and exit
+--help:Show this message and exit'
+        _tykky_valued=''
+        _tykky_kinds='environment'
         ;;
     flatten)
         _tykky_words='--no-wait:Fail if another process changes this environment directory now

@@ -38,8 +38,11 @@ from tykky.resolve.pypi.uv_trouble import uv_error
 _NO_EXTRA = re.compile(r"The package `(?P<name>[^\s`=]+)[^`]*` does not have an extra named `(?P<extra>[^`]+)`")
 _OTHER_PYTHON = re.compile(r"The requested Python version .* is not available")
 _EDGE = re.compile(
-    r"^.*Resolution edge: (?P<parent>\S+) -> (?P<name>\S+)\n.*Resolution edge:\s+\S+ -> (?P<version>\S+)\n?", re.M
+    r"^.*Resolution edge: (?P<parent>\S+) -> (?P<name>\S+)\n"
+    r".*Resolution edge:\s+\S+(?: \([^)\n]*\))? -> (?P<version>\S+)",
+    re.M,
 )
+_TRACE = re.compile(r"^ *TRACE .*\n?", re.M)
 _ROOT = "ROOT"  # what uv calls the request
 # uv's own default, whose name it is about to change: not said, so that every version of uv understands it.
 _DEFAULT_PRERELEASE = "if-necessary-or-explicit"
@@ -94,7 +97,7 @@ class UvResolver:
 
     def _ask(self, argv: Sequence[str], work: Path, asked: Asked) -> tuple[UvReport, Graph]:
         finished = self.commands.run(argv, cwd=work, environ=_ENVIRON, check=False)
-        report = read_uv_report(_EDGE.sub("", finished.stderr))
+        report = read_uv_report(_TRACE.sub("", finished.stderr))
         if finished.status != 0:
             raise uv_error(report, asked)
         return report, _graph_of(finished.stderr)
