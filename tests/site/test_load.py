@@ -86,6 +86,17 @@ def test_a_site_that_is_named_must_be_there(place):
     )
 
 
+def test_a_file_that_everybody_can_write_is_refused(place):
+    """Who can write it says which programs are run."""
+    system = place / "etc/site.toml"
+    system.write_text("")
+    system.chmod(0o666)
+    lines, hint = refused(place)
+    assert (lines, hint) == (["etc/site.toml: can be written by everybody"], f"chmod o-w {system}")
+    system.chmod(0o664)
+    assert load(place).files == (system,), "a group that keeps it may"
+
+
 def test_all_problems_of_a_file_come_at_once(place):
     (place / "etc/site.toml").write_text(
         """\

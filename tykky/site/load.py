@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -72,12 +74,19 @@ def _is_there(path: Path) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     """Return the values of one file, checked."""
     text = read_text(path, SiteError, missing="TYKKY_SITE names a file that is not there")
+    _check_writers(path)
     document = parse(text, str(path), SiteError)
     settings = convert(document, Settings, SiteError)
     problems = [document.problem(key, message) for key, message in wrong(settings)]
     if problems:
         raise SiteError(str(path), problems)
     return document.values
+
+
+def _check_writers(path: Path) -> None:
+    """Raise `SiteError` for a file that everybody can write: it names programs that are run."""
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise SiteError(str(path), [Problem("can be written by everybody")], hint=f"chmod o-w {shlex.quote(str(path))}")
 
 
 def _leaves(table: Mapping[str, Any], at: KeyPath = ()) -> Iterator[KeyPath]:
