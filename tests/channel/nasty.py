@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ from tykky.lock.model import Package
 MINOR = ".".join(map(str, sys.version_info[:2]))
 SITE = f"lib/python{MINOR}/site-packages"
 TAG = sys.implementation.cache_tag
+EXTENSION = str(sysconfig.get_config_var("EXT_SUFFIX"))
 # Everything that some program between the lock and the mount might take for something else.
 ODD_NAMES = (
     "with space",
@@ -61,6 +63,13 @@ def slim_python() -> CondaPackage:
             f"lib/python{MINOR}/of_python.py": text("WHO = 'python'\n"),
         },
     )
+
+
+def _extension() -> File:
+    """Return a real compiled module."""
+    import markupsafe._speedups
+
+    return File(Path(markupsafe._speedups.__file__).read_bytes(), 0o755)
 
 
 def _package(
@@ -148,6 +157,10 @@ def _pythons() -> dict[str, CondaPackage]:
                                              f"{SITE}/sourceless.pyc": stale}),
         "cached=2": _package("cached", "2", {f"{SITE}/cached/__init__.py": "x = 1\n",
                                              f"{SITE}/cached/__pycache__/data.txt": "no bytecode at all\n"}),
+        "compiled=1": _package("compiled", "1", {f"{SITE}/compiled/__init__.py": "from compiled._speedups import *\n",
+                                                 f"{SITE}/compiled/_speedups{EXTENSION}": _extension()}),
+        "compiled=2": _package("compiled", "2", {f"{SITE}/compiled/__init__.py": "from compiled._fast import *\n",
+                                                 f"{SITE}/compiled/_fast{EXTENSION}": _extension()}),
         "same=1": _package("same", "1", {"share/same": "same\n", f"{SITE}/same.py": "x = 1\n"}),
         "same=1b": _package("same", "1", {"share/same": "same\n", f"{SITE}/same.py": "x = 1\n"}, build="1"),
         "same=2": _package("same", "2", {"share/same": "same\n", f"{SITE}/same.py": "x = 1\n"}),

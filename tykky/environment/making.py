@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tykky.environment.plan import Plan, Step
@@ -39,7 +39,11 @@ def make_layers(plan: Plan, stores: Tiers, workshop: Workshop) -> None:
 
 def _runs_programs(plan: Plan, step: Step) -> bool:
     """Return whether making a layer runs programs of the environment's own, for which it has to be mounted."""
-    if step.layer.kind in ("pypi", "delta"):
+    if step.layer.kind == "delta":  # only to build what is no wheel
+        moved = plan.moves.install if plan.moves is not None else frozenset()
+        built = (p for p in step.layer.packages if p.kind == "pypi" and p.source != "wheel")
+        return plan.base.host_interpreter is None and any((p.kind, p.name) in moved for p in built)
+    if step.layer.kind == "pypi":
         return plan.base.host_interpreter is None
     return step.layer.kind != "flat"
 
@@ -110,4 +114,5 @@ def _delta(making: _Making, step: Step) -> Staged:
     assert plan.moves is not None and plan.lower is not None
     below = tuple(making.images)
     work = delta.Making(step.layer, below, plan.lower, making.project, plan.base, plan.platform, making.workshop)
+    work = replace(work, fetch_python=plan.source.lock.parent is None)
     return delta.stage(work, plan.moves)

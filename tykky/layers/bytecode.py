@@ -13,7 +13,7 @@ from pathlib import Path
 from tykky.errors import BuildError
 from tykky.layers.bytecode_cache import BytecodeCache
 from tykky.layers.tree import Entry
-from tykky.layers.workshop import Workshop
+from tykky.layers.workshop import Start, Workshop
 from tykky.process import CommandFailed, full_disk_hint
 from tykky.progress import Phase
 
@@ -71,13 +71,14 @@ def source_of(bytecode: str) -> str:
     return f"{directory}/{name.split('.')[0]}.py"
 
 
-def compile_tree(root: Path, prefix: str, compiled: Compiled, interpreter: Sequence[str], workshop: Workshop) -> None:
+def compile_tree(root: Path, prefix: str, compiled: Compiled, start: Start, workshop: Workshop) -> None:
     """Give every source of `compiled` below `root` its bytecode, from the cache or compiled now.
 
-    `prefix` is where the tree will live; `interpreter` is the argv that starts the environment's Python.
+    `prefix` is where the tree will live.
     """
     if not compiled.batches:
         return
+    interpreter = start()
     cache = BytecodeCache(workshop.access.cache / "bytecode", _compiler(interpreter, workshop), prefix)
     keys = {name: cache.key(root, sources) for name, sources in compiled.by_package().items()}
     total = sum(len(batch) for batch in compiled.batches)

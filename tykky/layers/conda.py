@@ -1,7 +1,7 @@
 """The conda layer: locked packages linked for the prefix into a staged tree, their scripts run, their activation kept.
 
 Linking needs no container and no namespace: every file is made as if it stood at the prefix. Only what packages *run*
-(post-link scripts, activation, the byte-compiler) happens inside, with the staged tree mounted at the prefix.
+(post-link scripts, activation) happens inside, with the staged tree mounted at the prefix.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tykky.errors import BuildError
 from tykky.layers.activation import shell
+from tykky.layers.bare_python import bare_python
 from tykky.layers.conda_packages import fetch_and_check, link
 from tykky.layers.keys import PlannedLayer
 from tykky.layers.staged import Ground, Staged
@@ -34,18 +35,14 @@ def stage(planned: PlannedLayer, platform: str, workshop: Workshop) -> Staged:
     tree.mkdir(parents=True)
     paths = _linked(planned.packages, (), tree, prefix, platform, workshop)
 
-    def enter(command: Sequence[str]) -> list[str]:
-        return workshop.inside.argv(prefix, (), tree, command)
+    def start() -> Sequence[str]:
+        bare = bare_python(planned.packages, platform, workshop, fetch=False)
+        return [bare] if bare is not None else workshop.inside.argv(prefix, (), tree, [f"{prefix}/bin/python"])
 
     if planned.document["post-link-scripts"]:
         run_post_link(planned.packages, tree, prefix, workshop)
-    interpreter = tuple(enter([f"{prefix}/bin/python"])) if (tree / "bin" / "python").exists() else None
-    return Staged(
-        image_root=image_root,
-        tree=tree,
-        packages=paths,
-        interpreter=interpreter,
-    )
+    has_python = (tree / "bin" / "python").exists()
+    return Staged(image_root=image_root, tree=tree, packages=paths, interpreter=start if has_python else None)
 
 
 def stage_some(
@@ -56,10 +53,13 @@ def stage_some(
     tree.mkdir(parents=True)
     paths = _linked(packages, kept, tree, ground.prefix, platform, workshop)
     (tree / "conda-meta" / "history").unlink(missing_ok=True)  # the same in every layer
-    interpreter = None
-    if ground.has_python:
-        interpreter = tuple(workshop.inside.argv(ground.prefix, ground.below, None, [f"{ground.prefix}/bin/python"]))
-    return Staged(image_root=ground.image_root, tree=tree, packages=paths, interpreter=interpreter)
+
+    def start() -> Sequence[str]:
+        bare = bare_python(ground.packages, platform, workshop, fetch=ground.fetch)
+        program = f"{ground.prefix}/bin/python"
+        return [bare] if bare is not None else workshop.inside.argv(ground.prefix, ground.below, None, [program])
+
+    return Staged(ground.image_root, tree, paths, interpreter=start if ground.has_python else None)
 
 
 def _linked(

@@ -6,6 +6,7 @@ against the lock's sha256 and looked into (`conda_contents`). So what is in it i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -40,6 +41,24 @@ def fetch_and_check(packages: Sequence[Package], access: Access, reporter: Repor
     missing = _not_cached(packages, access)
     if missing:
         _fetch(missing, Archives(access), reporter)
+
+
+def is_cached(package: Package, access: Access) -> bool:
+    """Return whether the package cache has a package, with the lock's sha256.
+
+    Beside an entry rattler keeps a number of its own, of 8 bytes, and the archive's sha256 (rattler_cache, cache_lock).
+    To read these takes less than to start rattler, which is asked where they say anything else.
+    """
+    with contextlib.suppress(OSError):
+        noted = (_pkgs(access) / f"{display_name(package)}.lock").read_bytes()
+        if len(noted) == 40 and noted[8:].hex() == package.sha256 and unpacked(package, access).is_dir():
+            return True
+    return not _not_cached([package], access)
+
+
+def unpacked(package: Package, access: Access) -> Path:
+    """Return where the cache has a package that was linked once. It is rattler's: read it, never write there."""
+    return _pkgs(access) / display_name(package)
 
 
 def link(

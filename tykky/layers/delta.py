@@ -29,7 +29,9 @@ class DeltaImpossible(Exception):
 class Making:
     """What making a delta needs: the layer, the stack it comes on top of, the packages' sources, the build's tools.
 
-    `below` are the images of that stack, bottom first, and `merged` is what they show.
+    `below` are the images of that stack, bottom first, and `merged` is what they show. `fetch_python` says whether an
+    interpreter like the stack's is got where it is not at hand, or else the stack is mounted. To extend what others
+    keep, tens of MB and thousands of files are more than it is worth.
     """
 
     planned: PlannedLayer
@@ -39,6 +41,7 @@ class Making:
     base: Base
     platform: str
     workshop: Workshop
+    fetch_python: bool = True
 
     @property
     def prefix(self) -> str:
@@ -54,6 +57,9 @@ class Making:
             below=self.below,
             hidden=tuple(hidden),
             has_python="bin/python" in self.merged.files,
+            packages=self.planned.packages,
+            platform=self.platform,
+            fetch=self.fetch_python,
         )
 
 

@@ -25,13 +25,14 @@ from tykky.store.images import PackagePaths
 _OF_THIS_HOST = ("uv_cache.json", "uv_build.json", "REQUESTED")
 
 
-def tidy(root: Path, prefix: str, scripts: Mapping[str, bytes]) -> None:
+def tidy(root: Path, prefix: str, scripts: Mapping[str, bytes], interpreters: Sequence[bytes] = ()) -> None:
     """Make what uv wrote independent of where and when it wrote it.
 
-    `scripts` are the names and content of those in `bin` that were made relocatable before.
+    `scripts` are the names and content of those in `bin` that were made relocatable before, `interpreters` the
+    directories of other interpreters that scripts may name.
     """
-    staging = os.fsencode(root / "bin")
-    changed = {**scripts, **make_scripts_relocatable(root / "bin", (staging, f"{prefix}/bin".encode()))}
+    known = (os.fsencode(root / "bin"), f"{prefix}/bin".encode(), *interpreters)
+    changed = {**scripts, **make_scripts_relocatable(root / "bin", known)}
     for site in sorted((root / "lib").glob("python*/site-packages")):
         for info in sorted(site.glob("*.dist-info")):
             _tidy_dist_info(root, site, info, changed)

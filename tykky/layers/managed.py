@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tykky.errors import ArtifactError
+from tykky.guard.ownership import private_directory
 from tykky.layers import standalone
 from tykky.layers.archive_problems import interpreter_problems, refuse
 from tykky.layers.keys import PlannedLayer
@@ -40,22 +42,56 @@ def stage(planned: PlannedLayer, workshop: Workshop) -> Staged:
     """
     prefix: str = planned.document["prefix"]
     (package,) = planned.packages
-    assert package.url is not None and package.sha256 is not None
     image_root = workshop.scratch / "tree"
     tree = image_root / prefix.lstrip("/")
     tree.mkdir(parents=True)
-    with workshop.reporter.phase(f"download {package.name} {package.version}"):
-        archive = fetch_artifact(package.url, package.sha256, workshop.access, workshop.commands.environ)
-    refuse(archive, interpreter_problems(archive))
-    unpack(archive, tree)
+    unpack(_archive(package, workshop), tree)
     settle(tree, prefix, package)
     paths = tuple(entry.path for entry in scan(tree) if entry.kind != "directory")
     return Staged(
         image_root=image_root,
         tree=tree,
         packages=(PackagePaths(package.name, package.version, package.kind, paths),),
-        interpreter=tuple(workshop.inside.argv(prefix, (), tree, [f"{prefix}/bin/python"])),
+        interpreter=lambda: workshop.inside.argv(prefix, (), tree, [f"{prefix}/bin/python"]),
     )
+
+
+def unpacked(package: Package, workshop: Workshop, *, fetch: bool) -> Path | None:
+    """Return the directory where an interpreter's archive is unpacked; without `fetch`, None if it is not yet.
+
+        <cache>/pythons/<sha256>/{bin,lib,…}
+
+    Raises `FetchError` and `ArtifactError` as `stage` does.
+    """
+    assert package.sha256 is not None
+    root = workshop.access.cache / "pythons" / package.sha256
+    if root.is_dir() or not fetch:
+        return root if root.is_dir() else None
+    archive = _archive(package, workshop)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with private_directory(root.parent, ".unpack-") as private:
+        unpack(archive, private / "tree")
+        try:
+            (private / "tree").rename(root)
+        except OSError:
+            if not root.is_dir():  # somebody was faster
+                raise
+    return root
+
+
+def remove_unpacked(root: Path) -> None:
+    """Remove what `unpacked` returned: as a whole, so that nobody takes what is left for an interpreter."""
+    with private_directory(root.parent, ".unpack-") as private, contextlib.suppress(OSError):
+        root.rename(private / "tree")
+
+
+def _archive(package: Package, workshop: Workshop) -> Path:
+    """Return the archive of an interpreter, checked and looked into."""
+    assert package.url is not None and package.sha256 is not None
+    with workshop.reporter.phase(f"download {package.name} {package.version}"):
+        archive = fetch_artifact(package.url, package.sha256, workshop.access, workshop.commands.environ)
+    refuse(archive, interpreter_problems(archive))
+    return archive
 
 
 def unpack(archive: Path, target: Path) -> None:

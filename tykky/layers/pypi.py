@@ -1,7 +1,8 @@
 """The pypi layer: locked wheels installed by uv into a staged prefix.
 
-Where the interpreter is the host's, the layer is a whole venv. Where conda brings it, the layer holds only what uv
-adds, and uv itself runs inside, with the conda layer mounted at the prefix.
+Where the interpreter is the host's, the layer is a whole venv. Where conda brings it, or uv manages it, the layer holds
+only what uv adds, and uv asks an interpreter like it for its layout (`bare_python`). Where there is none to be had, uv
+runs inside, with the lower layers mounted at the prefix; so do the builds of what is no wheel yet.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import tomli_w
 from packaging.utils import canonicalize_name
 
 from tykky.digests import file_sha256
 from tykky.errors import ArtifactError, BuildError
+from tykky.layers.bare_python import bare_python
 from tykky.layers.installed import give_to_owners, installed_paths, tidy
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.squashfs import make_parents, pack, pack_argv
@@ -44,19 +46,19 @@ _INVALID = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """The part of a spec and lock that building from source needs. `base` is the directory of both."""
+    """The part of a spec and lock that installing needs. `base` is the directory of both, `packages` are all locked."""
 
     base: Path
     pypi: Pypi
     exclude_newer: str | None
     against: tuple[str, ...]
+    packages: tuple[Package, ...] = ()
 
     @classmethod
     def of(cls, spec: Spec, packages: Sequence[Package], base: Path) -> Project:
-        """Return the project of a spec and the packages locked for one platform."""
-        assert spec.pypi is not None
+        """Return the project of a spec and the packages of one platform."""
         against = tuple(sorted(f"{p.name}=={p.version}" for p in packages))
-        return cls(base, spec.pypi, spec.environment.exclude_newer, against)
+        return cls(base, spec.pypi or Pypi(), spec.environment.exclude_newer, against, tuple(packages))
 
     def surroundings(self, base: Base, interpreter: str, enter: Enter) -> Surroundings:
         """Return what wheels are built with."""
@@ -165,8 +167,14 @@ def stage(planned: PlannedLayer, project: Project, base: Base, below: Sequence[P
     `below` are the images of the lower layers, bottom first; they hold the interpreter unless it is the host's.
     """
     prefix: str = planned.document["prefix"]
-    image_root = workshop.scratch / "pypi"
-    return _staged(planned.packages, project, base, Ground(image_root, prefix, tuple(below)), workshop)
+    ground = Ground(
+        image_root=workshop.scratch / "pypi",
+        prefix=prefix,
+        below=tuple(below),
+        packages=project.packages,
+        platform=planned.document["platform"],
+    )
+    return _staged(planned.packages, project, base, ground, workshop)
 
 
 def stage_some(packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop) -> Staged:
@@ -180,37 +188,50 @@ def stage_some(packages: Sequence[Package], project: Project, base: Base, ground
 def _staged(packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop) -> Staged:
     tree = ground.tree
     tree.mkdir(parents=True)
-    place = _host_venv(base, ground, workshop) if base.host_interpreter is not None else _on_top(ground, workshop)
+    if base.host_interpreter is not None:
+        place = _host_venv(base, ground, workshop)
+    else:
+        bare = bare_python(ground.packages, ground.platform, workshop, fetch=ground.fetch)
+        place = _on_top(ground, bare, workshop)
     installed = _install_all(packages, project, base, place, workshop)
     scripts = give_to_owners(tree, installed, lambda p, wheel, root: _install_alone(p, wheel, root, place, workshop))
-    tidy(tree, ground.prefix, scripts)
+    tidy(tree, ground.prefix, scripts, place.named)
+    program, enter = place.installer
     return Staged(
         image_root=ground.image_root,
         tree=tree,
         packages=installed_paths(tree, packages),
-        interpreter=tuple(place.enter([place.interpreter])),
+        interpreter=lambda: enter([program]),
     )
+
+
+_Python: TypeAlias = tuple[str, Enter]  # an interpreter's path, and what makes it visible there
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where packages go and which interpreter they are for.
+    """Where packages go and which interpreters serve them, each with what makes it visible.
 
-    `enter` makes the lower layers visible at the prefix, `enter_installed` those and what is staged by now;
-    `installed` is the interpreter that sees the latter. `base` is that of a venv, whose skeleton `target` makes.
+    `installer` installs and compiles, `builder` builds wheels in isolation and `against` those that are built against
+    what is staged by now. `base` is that of a venv, whose skeleton `target` makes.
     """
 
     tree: Path
-    interpreter: str
-    enter: Enter
-    installed: str
-    enter_installed: Enter
+    installer: _Python
+    builder: _Python
+    against: _Python
     base: Base | None = None
+
+    @property
+    def named(self) -> tuple[bytes, ...]:
+        """The directories whose interpreter uv may write into scripts, besides where it installs and the prefix."""
+        program = Path(self.installer[0])
+        return tuple(os.fsencode(path.parent) for path in (program, program.resolve()))
 
     def target(self, root: Path) -> tuple[str, ...]:
         """Return uv's options for installing into `root`; a venv there is made if need be."""
         if self.base is None:
-            return ("--python", self.interpreter, "--prefix", os.fspath(root))
+            return ("--python", self.installer[0], "--prefix", os.fspath(root))
         assert self.base.host_interpreter is not None and self.base.python is not None
         if not (root / "pyvenv.cfg").exists():
             make_venv(root, Path(self.base.host_interpreter), self.base.python)
@@ -220,25 +241,29 @@ class _Place:
 def _host_venv(base: Base, ground: Ground, workshop: Workshop) -> _Place:
     """Make the venv. Its own python runs where it is staged: nothing has to be mounted."""
     assert base.host_interpreter is not None
-    staged = os.fspath(ground.tree / "bin" / "python")
+    host: _Python = (base.host_interpreter, list)
     if not ground.below:
-        place = _Place(ground.tree, base.host_interpreter, list, staged, list, base)
+        against: _Python = (os.fspath(ground.tree / "bin" / "python"), list)
     else:
-        inside = f"{ground.prefix}/bin/python"
-        enter = _enter_installed(ground, workshop)
-        place = _Place(ground.tree, base.host_interpreter, list, inside, enter, base)
+        against = (f"{ground.prefix}/bin/python", _enter_installed(ground, workshop))
+    place = _Place(ground.tree, host, host, against, base)
     place.target(ground.tree)
     return place
 
 
-def _on_top(ground: Ground, workshop: Workshop) -> _Place:
-    """Install beside the lower layers, with their interpreter at its final path."""
+def _on_top(ground: Ground, bare: str | None, workshop: Workshop) -> _Place:
+    """Install beside the lower layers: with an interpreter like theirs, `bare`, or with theirs at its final path.
+
+    What is built is built with theirs: its settings for compilers are paths.
+    """
 
     def enter(argv: Sequence[str]) -> list[str]:
         return workshop.inside.argv(ground.prefix, ground.below, None, argv)
 
-    interpreter = f"{ground.prefix}/bin/python"
-    return _Place(ground.tree, interpreter, enter, interpreter, _enter_installed(ground, workshop))
+    program = f"{ground.prefix}/bin/python"
+    mounted: _Python = (program, enter)
+    installer: _Python = mounted if bare is None else (bare, list)
+    return _Place(ground.tree, installer, mounted, (program, _enter_installed(ground, workshop)))
 
 
 def _enter_installed(ground: Ground, workshop: Workshop) -> Enter:
@@ -269,8 +294,8 @@ def _install_all(
     unisolated = {canonicalize_name(name) for name in project.pypi.no_build_isolation}
     first = [p for p in packages if p.source == "wheel" or canonicalize_name(p.name) not in unisolated]
     second = [p for p in packages if p not in first]
-    files = _install_batch(first, project, base, (place.interpreter, place.enter), place, workshop)
-    files |= _install_batch(second, project, base, (place.installed, place.enter_installed), place, workshop)
+    files = _install_batch(first, project, base, place.builder, place, workshop)
+    files |= _install_batch(second, project, base, place.against, place, workshop)
     return {package.name: (package, files[package.name]) for package in packages}
 
 
@@ -278,7 +303,7 @@ def _install_batch(
     packages: Sequence[Package],
     project: Project,
     base: Base,
-    builder: tuple[str, Enter],
+    builder: _Python,
     place: _Place,
     workshop: Workshop,
 ) -> dict[str, Path]:
@@ -303,7 +328,7 @@ def _install_wheels(
 ) -> None:
     request = workshop.scratch / "pylock.toml"
     request.write_bytes(pylock(packages, files))
-    install(request, root, place.target(root), place.enter, len(packages), workshop)
+    install(request, root, place.target(root), place.installer[1], len(packages), workshop)
 
 
 def _install_alone(package: Package, wheel: Path, root: Path, place: _Place, workshop: Workshop) -> None:

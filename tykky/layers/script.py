@@ -28,7 +28,7 @@ from tykky.layers.lower import extract, shown
 from tykky.layers.network import Alone, without_network
 from tykky.layers.staged import Staged
 from tykky.layers.tree import make_scripts_relocatable, replace_file, scan, true_record
-from tykky.layers.workshop import Workshop
+from tykky.layers.workshop import Start, Workshop
 from tykky.process import CommandFailed, Commands, which
 
 # Where a user's own settings and packages are, besides HOME.
@@ -65,13 +65,13 @@ class ScriptFailed(BuildError):
 class Changed:
     """The tree at the prefix before and after the scripts. `root` holds, of `after`, at least what changed.
 
-    `interpreter` is the argv that starts the environment's Python, as it is after the scripts; None if there is none.
+    `interpreter` starts the environment's Python, as it is after the scripts; None if there is none.
     """
 
     root: Path
     before: Tree
     after: Tree
-    interpreter: tuple[str, ...] | None
+    interpreter: Start | None
 
 
 def stage(
@@ -142,16 +142,16 @@ def in_copy(
     run_scripts(scripts, prefix, enter, workshop, environ)
     upper.open_up(merged)
     after = snapshot(merged)
-    interpreter = tuple(enter([f"{prefix}/bin/python"])) if "bin/python" in after else None
-    return Changed(merged, before, after, interpreter)
+    program = [f"{prefix}/bin/python"]
+    return Changed(merged, before, after, (lambda: enter(program)) if "bin/python" in after else None)
 
 
-def _over(prefix: str, below: Sequence[Path], tree: Path, after: Tree, workshop: Workshop) -> tuple[str, ...] | None:
-    """Return the argv of the environment's Python over the images, and over what is staged if that has one."""
+def _over(prefix: str, below: Sequence[Path], tree: Path, after: Tree, workshop: Workshop) -> Start | None:
+    """Return what starts the environment's Python over the images, and over what is staged if that has one."""
     if "bin/python" not in after:
         return None
     own = (tree / "bin" / "python").is_symlink() or (tree / "bin" / "python").exists()
-    return tuple(workshop.inside.argv(prefix, below, tree if own else None, [f"{prefix}/bin/python"]))
+    return lambda: workshop.inside.argv(prefix, below, tree if own else None, [f"{prefix}/bin/python"])
 
 
 def run_scripts(

@@ -13,9 +13,9 @@ from tykky.layers.keys import PlannedLayer
 from tykky.layers.merged import directories
 from tykky.layers.squashfs import make_parents, pack, pack_argv
 from tykky.layers.tree import Entry, remove_empty_directories, remove_matching, scan
-from tykky.layers.workshop import Workshop
+from tykky.layers.workshop import Start, Workshop
+from tykky.lock.model import Package
 from tykky.store.images import Manifest, PackagePaths, Store
-from tykky.store.striping import stripe
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Ground:
     """Where a tree is staged (`image_root`), and over which images (`below`, bottom first) it will stand.
 
     `hidden` are paths of theirs that will not be seen any more; `has_python` says whether they have an interpreter.
+    `packages` are all of the environment, which tell what interpreter it has; `fetch` says whether one like it is to be
+    got, or only used if it is at hand.
     """
 
     image_root: Path
@@ -30,6 +32,9 @@ class Ground:
     below: tuple[Path, ...] = ()
     hidden: tuple[str, ...] = ()
     has_python: bool = False
+    packages: tuple[Package, ...] = ()
+    platform: str = ""
+    fetch: bool = False
 
     @property
     def tree(self) -> Path:
@@ -42,7 +47,7 @@ class Staged:
     """A tree that is ready to be packed.
 
     `image_root` is what becomes the image's root; the tree itself stands below it at the prefix's path.
-    `interpreter` is the argv that starts the environment's Python, None where there is none to compile for.
+    `interpreter` starts the environment's Python or one like it, None where there is none to compile for.
     `skeleton` are paths that were needed to make the tree and are not part of it. `entries` are all paths of a tree in
     its last form: who looked at it last hands them on, for there may be many.
     """
@@ -50,7 +55,7 @@ class Staged:
     image_root: Path
     tree: Path
     packages: tuple[PackagePaths, ...]
-    interpreter: tuple[str, ...] | None
+    interpreter: Start | None
     whiteouts: tuple[str, ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     skeleton: tuple[str, ...] = ()
@@ -87,7 +92,6 @@ def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
     entries = scan(staged.tree) if staged.entries is None else staged.entries
     files = content(entries)
     with store.stage() as private:
-        stripe(private, workshop.striping, workshop.commands, workshop.reporter)
         image = private / f"{planned.key}.sqfs"
         size = _pack(planned, staged, image, sum(files.values()), workshop)
         manifest = Manifest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -12,10 +12,11 @@ from tykky.access import Access
 from tykky.layers.squashfs import Version
 from tykky.process import Commands
 from tykky.progress import Reporter
-from tykky.site import Striping
 
 # Turns a command line into one that runs where some layers are visible at the prefix.
 Enter: TypeAlias = Callable[[Sequence[str]], list[str]]
+# Returns the argv that starts the environment's Python, or one like it. Not called where nothing has to be compiled.
+Start: TypeAlias = Callable[[], Sequence[str]]
 
 
 class Inside(Protocol):
@@ -59,11 +60,8 @@ class Workshop:
     packer: Version
     uv: Path
     scratch: Path
-    striping: Striping = field(default_factory=Striping)
-    most_processors: int | None = None
 
     @property
     def processors(self) -> int:
-        """How many processors this process may use: a job's share, not the node's, and no more than the site says."""
-        share = len(os.sched_getaffinity(0))
-        return share if self.most_processors is None else min(share, self.most_processors)
+        """How many processors this process may use: a job's share, not the node's."""
+        return len(os.sched_getaffinity(0))
