@@ -16,6 +16,7 @@ from tykky.layers.tree import Entry, remove_empty_directories, remove_matching, 
 from tykky.layers.workshop import Start, Workshop
 from tykky.lock.model import Package
 from tykky.store.images import Manifest, PackagePaths, Store
+from tykky.store.striping import stripe
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
     entries = scan(staged.tree) if staged.entries is None else staged.entries
     files = content(entries)
     with store.stage() as private:
+        stripe(private, workshop.striping, workshop.commands, workshop.reporter)
         image = private / f"{planned.key}.sqfs"
         size = _pack(planned, staged, image, sum(files.values()), workshop)
         manifest = Manifest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ from tykky.access import Access
 from tykky.layers.squashfs import Version
 from tykky.process import Commands
 from tykky.progress import Reporter
+from tykky.site import Striping
 
 # Turns a command line into one that runs where some layers are visible at the prefix.
 Enter: TypeAlias = Callable[[Sequence[str]], list[str]]
@@ -60,8 +61,11 @@ class Workshop:
     packer: Version
     uv: Path
     scratch: Path
+    striping: Striping = field(default_factory=Striping)
+    most_processors: int | None = None
 
     @property
     def processors(self) -> int:
-        """How many processors this process may use: a job's share, not the node's."""
-        return len(os.sched_getaffinity(0))
+        """How many processors this process may use: a job's share, not the node's, and no more than the site says."""
+        share = len(os.sched_getaffinity(0))
+        return share if self.most_processors is None else min(share, self.most_processors)
