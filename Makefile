@@ -27,9 +27,9 @@ demo: setup ## lock and build examples/quickstart below .demo, run a program in 
 test: setup ## all tests but those that need a prepared host
 	$(bin)/python -m pytest -n auto -m 'not hosts and not thorough' $(ARGS)
 
-test-hosts: setup ## the tests with real Apptainers and ordinary users (root; changes this machine)
+test-hosts: setup ## the tests with real Apptainers, ordinary users, and every shell (root; changes this machine)
 	tests/hosts/setup.sh
-	$(bin)/python -m pytest -m hosts $(ARGS)
+	$(bin)/python -m pytest -m 'hosts or shells' $(ARGS)
 
 test-thorough: setup ## of what make test takes a sample, all; but see test-crash
 	$(bin)/python -m pytest -n auto -m thorough --ignore tests/crash $(ARGS)

@@ -13,6 +13,8 @@ from tests.end_to_end.conftest import Desk
 from tests.end_to_end.shells import POSIX, PROGRAMS, SHELLS, installed, run_script
 from tests.environment.stacks import layer, make
 
+pytestmark = pytest.mark.shells
+
 HOSTILE = "a b$(touch x)`touch y`'\"\\;[c]{%n!1&*~"
 
 # What a script sees of an activation, one a line.

@@ -15,6 +15,8 @@ from tests.environment.stacks import layer, make
 from tykky.cli.main import VERBS
 from tykky.cli.shell_text import shell_functions
 
+pytestmark = pytest.mark.shells
+
 SPEC = """
 [environment]
 name = "climate"

@@ -4,6 +4,8 @@
 #   /opt/apptainer-userns   Apptainer without setuid, from Debian sid, beside the system's own libc
 #   /opt/apptainer-suid     Apptainer with the setuid starter, from ../shared/hosts if that is there
 #   tykky-test              an ordinary user with subordinate ids
+#   zsh, ksh93, mksh, fish  the shells that activation speaks to, beside bash, dash and busybox
+#   module                  Environment Modules; and Lmod, in /opt/lmod
 #
 # Running it again does only what is missing. Every part that cannot be had is named; the tests of that part skip.
 set -eu
@@ -20,7 +22,8 @@ fail() { printf 'test host: %s\n' "$*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail 'needs root (it adds a user, installs packages and sets the mode of /dev/fuse)'
 
 packages() {
-    for package in squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static rsync strace util-linux xz-utils; do
+    for package in squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static rsync strace util-linux xz-utils \
+        zsh ksh93u+m mksh fish environment-modules tcl8.6 lua5.3 lua-posix lua-filesystem lua-term lua-json; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || printf '%s ' "$package"
     done
 }
@@ -98,8 +101,23 @@ install_suid() {
     tar -C / --numeric-owner -xpJf "$archive"
 }
 
+# Debian's lmod cannot be installed beside environment-modules: both are `module`. Unpacked in a folder of its own, with
+# a link where it looks for itself, it is as good as installed.
+install_lmod() {
+    if [ -r /usr/share/lmod/lmod/init/bash ]; then return 0; fi
+    say 'unpacking Lmod into /opt/lmod'
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    (cd "$work" && apt-get -q -o APT::Sandbox::User=root download lmod >/dev/null)
+    mkdir -p /opt/lmod
+    dpkg -x "$work"/lmod_*.deb /opt/lmod
+    ln -sfn /opt/lmod/usr/share/lmod /usr/share/lmod
+    rm -rf "$work"
+}
+
 install_packages
 add_user
+install_lmod || say 'no Lmod: its tests will skip'
 install_userns || say 'no Apptainer without setuid: its tests will skip'
 install_suid
 say 'ready'

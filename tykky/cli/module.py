@@ -22,7 +22,7 @@ from tykky.toml import replace_bytes
     type=click.Choice(["lmod", "tcl"]),
     default="lmod",
     show_default=True,
-    help="Lmod reads both, Environment Modules only tcl.",
+    help="Lmod's own, or Tcl for Environment Modules.",
 )
 @click.option(
     "-o",
@@ -111,6 +111,7 @@ def _write(target: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_bytes(target, content)
     except OSError as error:
-        raise TykkyError(
-            f"{target} cannot be written: {(error.strerror or str(error)).lower()}", hint="name another --output"
-        ) from None
+        why = (error.strerror or str(error)).lower()
+        if isinstance(error, FileExistsError):  # mkdir's word for it
+            why = f"{target.parent} is a file"
+        raise TykkyError(f"{target} cannot be written: {why}", hint="name another --output") from None

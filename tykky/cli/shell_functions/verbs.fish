@@ -165,7 +165,7 @@ complete -c tykky -n '_tykky_verb_is shell-init' -s q -l quiet -d 'Say only what
 complete -c tykky -n '_tykky_verb_is shell-init' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is shell-init' -l json -d 'Print the result (or the error) as JSON'
 complete -c tykky -n '_tykky_verb_is shell-init' -s h -l help -d 'Show this message and exit'
-complete -c tykky -n '_tykky_verb_is module' -l format -x -a '(_tykky_candidates "lmod|tcl")' -d 'Lmod reads both, Environment Modules only tcl'
+complete -c tykky -n '_tykky_verb_is module' -l format -x -a '(_tykky_candidates "lmod|tcl")' -d 'Lmod\'s own, or Tcl for Environment Modules'
 complete -c tykky -n '_tykky_verb_is module' -s o -l output -x -a '(_tykky_candidates "file")' -d 'A file; or a directory of MODULEPATH, in which it becomes NAME or NAME/VERSION. [default: standard output]'
 complete -c tykky -n '_tykky_verb_is module' -l name -x -d 'The module\'s name. [default: the environment\'s]'
 complete -c tykky -n '_tykky_verb_is module' -l version -x -d 'The module\'s version. [default: none]'

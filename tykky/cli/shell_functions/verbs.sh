@@ -197,7 +197,7 @@ doctor:say what this host offers, what is missing and how to get it' ;;
         _tykky_kinds='bash|zsh|ksh|sh|fish'
         ;;
     module)
-        _tykky_words='--format:Lmod reads both, Environment Modules only tcl
+        _tykky_words='--format:Lmod'\''s own, or Tcl for Environment Modules
 -o:A file; or a directory of MODULEPATH, in which it becomes NAME or NAME/VERSION. [default: standard output]
 --output:A file; or a directory of MODULEPATH, in which it becomes NAME or NAME/VERSION. [default: standard output]
 --name:The module'\''s name. [default: the environment'\''s]
