@@ -27,6 +27,7 @@ trust.owners            []                          default
 policy.depth            8                           default
 policy.flatten-from     6                           default
 policy.flatten          "propose"                   default
+policy.gc-grace         0                           default
 runtime.backends        ["namespace", "apptainer"]  default
 runtime.no-bind         []                          default
 runtime.bind            []                          default

@@ -54,7 +54,7 @@ def test_what_is_commented_out_in_an_example_is_right_too(path: Path, tmp_path: 
 def test_what_the_examples_say(tmp_path: Path) -> None:
     setuid = example("lustre-setuid", tmp_path)
     assert (setuid.backends, setuid.no_bind) == (("apptainer",), ("/boot", "/root"))
-    assert setuid.policy == Policy(depth=6, flatten_from=5, flatten="do")
+    assert setuid.policy == Policy(depth=6, flatten_from=5, flatten="do", gc_grace=30)
     assert setuid.striping == Striping(count=16, size="4M", above="64M")
     assert setuid.environments["pytorch"] == Path("/appl/envs/pytorch")
     namespaces = example("lustre-user-namespaces", tmp_path)

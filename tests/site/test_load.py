@@ -1,12 +1,17 @@
 """Site settings: merged from three files, strict, with the origin of each value."""
 
+import os
 import pwd
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tykky.errors import SiteError
 from tykky.site import Init, Policy, Runtime, Settings, Site, Striping, load_site
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -26,6 +31,29 @@ def refused(place: Path, **environ: str) -> tuple[list[str], str | None]:
         load(place, **environ)
     assert caught.value.exit_code == 13
     return str(caught.value).replace(f"{place}/", "").splitlines(), caught.value.hint
+
+
+def test_the_files_are_where_the_documents_say(tmp_path):
+    """With a real /etc/tykky/site.toml, in a mount namespace of its own."""
+    etc, home, named = tmp_path / "etc", tmp_path / "home", tmp_path / "centre.toml"
+    for folder in (etc / "tykky", home / ".config" / "tykky"):
+        folder.mkdir(parents=True)
+    (etc / "tykky" / "site.toml").write_text("[policy]\ndepth = 3\nflatten-from = 3\ngc-grace = 3\n")
+    named.write_text("[policy]\nflatten-from = 4\ngc-grace = 4\n")
+    (home / ".config" / "tykky" / "site.toml").write_text("[policy]\ngc-grace = 5\n")
+    program = (
+        "import os; from tykky.site import load_site; site = load_site(os.environ); print(site.policy, *site.files)"
+    )
+    script = 'mount -t overlay -o "lowerdir=$1:/etc" etc /etc && exec "$2" -c "$3"'
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", etc, sys.executable, program]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "TYKKY_SITE": str(named)}
+    done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    if "unshare:" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no overlay can be mounted here: {done.stderr}")
+    assert done.stdout == (
+        "Policy(depth=3, flatten_from=4, flatten='propose', gc_grace=5) "
+        f"/etc/tykky/site.toml {named} {home}/.config/tykky/site.toml\n"
+    ), done.stderr
 
 
 def test_without_files_there_are_defaults(place):
@@ -214,6 +242,12 @@ def test_policy_of_deep_stacks(place):
         "etc/site.toml:3: policy.flatten-from: 33 is too large, the most is 32",
         "etc/site.toml:4: policy.flatten: 'always' is not one of 'do', 'propose'",
     ]
+    (place / "etc/site.toml").write_text('[policy]\ngc-grace = "30d"\n')
+    assert refused(place)[0] == ["etc/site.toml:2: policy.gc-grace: expected int, got str"]
+    (place / "etc/site.toml").write_text("[policy]\ngc-grace = -1\n")
+    assert refused(place)[0] == ["etc/site.toml:2: policy.gc-grace: -1 is too small, the least is 0"]
+    (place / "etc/site.toml").write_text("[policy]\ngc-grace = 30\n")
+    assert load(place).policy == Policy(gc_grace=30)
 
 
 def test_a_scratch_directory_is_an_absolute_path(place):
