@@ -12,7 +12,8 @@ from tykky.cli.options import common
 def command(as_json: bool, verbose: bool, quiet: bool) -> None:
     """Leave the environment that 'tykky activate' put in front of PATH.
 
-    PATH, TYKKY_PREFIX and the prompt are as they were. What was added to PATH meanwhile stays. This verb is one of the shell functions that 'tykky shell-init' prints.
+    PATH, TYKKY_PREFIX and the prompt are as they were; what was added to PATH meanwhile stays. This verb is one of the
+    shell functions that 'tykky shell-init' prints.
 
     \b
     Example:

@@ -45,23 +45,21 @@ def command(directories: tuple[Path, ...], as_json: bool, verbose: bool, quiet: 
 def _lines(found: tuple[Known, ...]) -> list[str]:
     """Return the table: what is known of each, in columns, then where it is."""
     cells = [_cells(known) for known in found]
-    whole = [row for row in cells if len(row) > 1]
-    widths = [max((len(row[column]) for row in whole), default=0) for column in range(max(map(len, cells)))]
+    widths = [max(map(len, column)) for column in zip(*filter(None, cells), strict=True)]
     name = max(len(known.name) for known in found)
     lines = []
     for known, row in zip(found, cells, strict=True):
         text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False))
-        place = f"{known.path}  (the site's)" if known.origin == "site" else str(known.path)
-        lines.append(
-            f"{known.name:<{name}}  {text}  {place}" if known.record else f"{known.name:<{name}}  {row[0]}  {place}"
-        )
+        said = text if known.record else f"{known.problem}:"
+        site = "  (the site's)" if known.origin == "site" else ""
+        lines.append(f"{known.name:<{name}}  {said}{'  ' if known.record else ' '}{known.path}{site}")
     return lines
 
 
 def _cells(known: Known) -> list[str]:
     record = known.record
     if record is None:
-        return [f"{known.problem}:"]
+        return []
     return [
         f"generation {record.number}",
         record.created[:10],

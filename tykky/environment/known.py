@@ -5,6 +5,7 @@ Only `environment.json` of each is read, so that a list of hundreds of environme
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -81,8 +82,11 @@ def _is_environment(path: Path) -> bool:
 
 
 def _known(name: str, path: Path, origin: Origin) -> Known:
+    directory = EnvironmentDirectory(path)
     try:
-        return Known(name, path, origin, EnvironmentDirectory(path).record(), None)
+        with contextlib.suppress(FileNotFoundError):  # what is not there is damage, what may not be read is none
+            (directory.current / "environment.json").open("rb").close()
+        return Known(name, path, origin, directory.record(), None)
     except EnvironmentDirectoryError as error:
         return Known(name, path, origin, None, error.reason.removeprefix(f"{path}: ").removeprefix(f"{path} "))
     except OSError as error:
