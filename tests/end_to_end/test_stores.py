@@ -37,6 +37,7 @@ def site(text: str) -> None:
     file = Path(os.environ["XDG_CONFIG_HOME"]) / "tykky" / "site.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
+    file.chmod(0o644)  # whatever the umask: one that everybody can write is refused
 
 
 def user_store(place: Path) -> None:
