@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tykky import __version__
 from tykky.cli.boundary import run
 from tykky.cli.main import main
 from tykky.cli.shadow import shadowing_function
@@ -116,17 +117,29 @@ def test_the_ancestors_function_is_told() -> None:
     )
 
 
-def test_our_functions_take_its_place_and_are_not_exported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interactive", [True, False])
+def test_our_functions_take_its_place_and_are_not_exported(interactive: bool) -> None:
     script = (
         f"{ANCESTOR}export -f tykky __tykky_activate\ntykky --version\n"
         'eval "$(command tykky shell-init bash)"\ntykky --version\nbash --norc -c "tykky --version"\n'
     )
     path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "--norc", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        ["bash", "--norc", *(["-i"] if interactive else []), "-c", script],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
     )
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0] == "usage"
-    assert all(line.startswith("tykky ") for line in done.stdout.splitlines()[1:])
-    assert len(done.stdout.splitlines()) == 3
-    assert done.stderr == f"tykky: {shadowing_function({'BASH_FUNC_tykky%%': '__tykky_'})}\n"
+    assert done.stdout.splitlines() == ["usage", f"tykky {__version__}", f"tykky {__version__}"]
+    said = [line for line in done.stderr.splitlines() if line.startswith("tykky")]
+    assert said == (
+        [
+            "tykky: the shell function 'tykky' of hpc-container-wrapper is replaced in this shell",
+            "tykky: to be rid of it for good, leave out its module, or its line in the files that your shell reads",
+        ]
+        if interactive
+        else []
+    )

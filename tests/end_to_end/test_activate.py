@@ -167,6 +167,13 @@ def test_an_environment_of_hpc_container_wrapper_is_activated_too(shell: str, tm
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_inside_an_environment_its_own_directory_is_one(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "env/bin").mkdir(parents=True)
+    said = run_script(shell, f"tykky activate ./env\n{SHOW[shell]}", tmp_path, TYKKY_ENVIRONMENT=f"{tmp_path}/env")
+    assert said.lines[0] == f"{tmp_path}/env", said.err
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_started_from_an_active_one_can_deactivate(shell: str, shelf: Path, tmp_path: Path) -> None:
     outer = run_script(shell, f"tykky activate one\n{SHOW[shell]}", tmp_path, TYKKY_PATH=str(shelf))
     prefix, path, active, _ = outer.lines

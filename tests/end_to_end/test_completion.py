@@ -80,6 +80,7 @@ def desk_with_things(tmp_path: Path) -> Path:
 
 
 BASH = """
+set -u
 compopt() { printf 'compopt %s\\n' "$*"; }
 _ask() {
     local COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY

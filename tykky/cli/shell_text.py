@@ -21,12 +21,8 @@ _FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shell_functi
 
 
 def print_functions(shell: str) -> None:
-    """Print the functions for one of `PARTS`; on standard error, what stands in their way."""
-    from tykky.cli.shadow import shadowing_function
-
+    """Print the functions for one of `PARTS`."""
     print(functions_here(shell), end="")
-    if shadow := shadowing_function(os.environ):
-        print(f"tykky: {shadow}", file=sys.stderr)
 
 
 def functions_here(shell: str) -> str:

@@ -127,7 +127,7 @@ end
 
 function _tykky_is_one
     test -d "$argv[1]/bin"; and begin
-        test -L "$argv[1]/.tykky/current"; or test -f "$argv[1]/common.sh"
+        test -L "$argv[1]/.tykky/current"; or test -f "$argv[1]/common.sh"; or test "$argv[1]" = "$TYKKY_ENVIRONMENT"
     end
 end
 

@@ -9,8 +9,8 @@
 if \command -v __tykky_activate >/dev/null 2>&1; then
     case $- in
     *i*)
-        \printf 'tykky: the shell function tykky of hpc-container-wrapper was replaced; it comes with a module or with %s, which are not needed any more\n' \
-            'its etc/profile.d/tykky.sh' >&2
+        \printf '%s\n' "tykky: the shell function 'tykky' of hpc-container-wrapper is replaced in this shell" \
+            'tykky: to be rid of it for good, leave out its module, or its line in the files that your shell reads' >&2
         ;;
     esac
 fi
@@ -155,9 +155,10 @@ _tykky_find() {
     _tykky_error "no environment $1 in TYKKY_PATH, among the site's, or here" "'tykky list' shows what there is" 11
 }
 
-# Environments of hpc-container-wrapper have a common.sh; they are activated the same way.
+# Environments of hpc-container-wrapper have a common.sh; they are activated the same way. Inside an environment, its own
+# directory shows what is in it.
 _tykky_is_one() {
-    [ -d "$1/bin" ] && { [ -h "$1/.tykky/current" ] || [ -f "$1/common.sh" ]; }
+    [ -d "$1/bin" ] && { [ -h "$1/.tykky/current" ] || [ -f "$1/common.sh" ] || [ "$1" = "${TYKKY_ENVIRONMENT-}" ]; }
 }
 
 # $1 -> _tykky_p: absolute, without . and .. and empty parts; links in it stay.

@@ -22,7 +22,7 @@ _tykky_complete() {
 # the kind of argument that is due; _tykky_first argument, and the _tykky_spec that was given.
 _tykky_position() {
     local word option='' count=0 kinds
-    _tykky_verb= _tykky_kind= _tykky_first= _tykky_spec= _tykky_dash= _tykky_argument=
+    _tykky_verb= _tykky_kind= _tykky_first= _tykky_spec= _tykky_dash= _tykky_argument= _tykky_kinds= _tykky_valued=
     for word; do
         if [[ $word == '=' ]]; then
             continue
@@ -136,9 +136,9 @@ _tykky_names() {
 # The names in the directory $1 (of those that hold $2) are added to _tykky_words.
 _tykky_children() {
     local path
-    [[ -n $2 ]] || _tykky_words=
+    [[ -n ${2-} ]] || _tykky_words=
     for path in "$1"/*; do
-        [[ ! -e $path$2 ]] || _tykky_words+=$_tykky_nl${path##*/}
+        [[ ! -e $path${2-} ]] || _tykky_words+=$_tykky_nl${path##*/}
     done
 }
 
