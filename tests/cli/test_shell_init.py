@@ -16,6 +16,7 @@ from tykky.cli.boundary import run
 from tykky.cli.main import main
 from tykky.cli.shadow import shadowing_function
 from tykky.cli.shell_text import PARTS, functions_here, program, shell_functions
+from tykky.runtime.probe import Finding
 from tykky.site import load_site
 
 HOSTILE = "a'b\\$(touch x)`touch y`\"*;é"
@@ -104,17 +105,30 @@ ANCESTOR = (
 )
 
 
-def test_the_ancestors_function_is_told() -> None:
-    assert shadowing_function({}) is None
-    assert shadowing_function({"BASH_FUNC_module%%": "() { __tykky_activate; }"}) is None
-    assert shadowing_function({"BASH_FUNC_tykky%%": '() {  __tykky_activate "$2"\n}'}) == (
-        "an exported shell function of hpc-container-wrapper is called instead of this program; "
-        "remove it with 'unset -f tykky', and for good by leaving out its module or its line in ~/.bashrc; "
-        "'command tykky' always calls the program"
+def test_the_ancestors_function_is_a_finding() -> None:
+    assert not list(shadowing_function({}))
+    assert not list(shadowing_function({"BASH_FUNC_module%%": "() { __tykky_activate; }"}))
+    (found,) = shadowing_function({"BASH_FUNC_tykky%%": '() {  __tykky_activate "$2"\n}'})
+    assert found == Finding(
+        "shell function tykky",
+        "warn",
+        "an exported function of hpc-container-wrapper is called in bash instead of this program",
+        "leave out its module, or its line in ~/.bashrc; until then 'unset -f tykky', or say 'command tykky'; "
+        "'tykky shell-init bash' prints a function with activate and deactivate in its place",
     )
-    assert (shadowing_function({"BASH_FUNC_tykky()": "() { :; }"}) or "").startswith(
-        "an exported shell function of some"
+    (found,) = shadowing_function({"BASH_FUNC_tykky()": "() { :; }"})
+    assert found.detail == "an exported function of somebody else is called in bash instead of this program"
+
+
+def test_doctor_says_so_where_bash_exports_it() -> None:
+    """The variable's name is bash's; so bash makes it."""
+    script = f"{ANCESTOR}export -f tykky\ncommand tykky doctor --json"
+    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )
+    names = [finding["name"] for finding in json.loads(done.stdout)["findings"]]
+    assert "shell function tykky" in names
 
 
 @pytest.mark.parametrize("interactive", [True, False])

@@ -13,6 +13,7 @@ import rich_click as click
 
 from tykky.cli.options import Place, common
 from tykky.cli.ports import site_binds, site_programs
+from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.errors import RuntimeUnavailable
 from tykky.layers.squashfs import known_problem
@@ -44,6 +45,7 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
     findings = (
         *probe_host(host, directory.absolute(), site.scratch or Path(tempfile.gettempdir())),
         *named_places(site),
+        *shadowing_function(os.environ),
     )
     here = usable(findings)
     working = tuple(backend for backend in site.backends if backend in here)

@@ -6,23 +6,25 @@ that is started afterwards has it: `tykky lock` then prints that function's usag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+from tykky.runtime.probe import Finding
 
 # How bash passes an exported function on, since 4.3 patch 27 and before.
 _VARIABLES = ("BASH_FUNC_tykky%%", "BASH_FUNC_tykky()")
 _MARK = "__tykky_"  # the ancestor's function calls functions whose names begin so
 
 
-def shadowing_function(environ: Mapping[str, str]) -> str | None:
-    """Return what is wrong and how to mend it, in one line, if another function named tykky is exported."""
+def shadowing_function(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the finding that another function named tykky is exported, and how to be rid of it."""
     text = next((environ[name] for name in _VARIABLES if name in environ), None)
-    if text is None:
-        return None
-    owner = "hpc-container-wrapper" if _MARK in text else "somebody else"
-    return f"an exported shell function of {owner} is called instead of this program; {ADVICE}"
+    if text is not None:
+        owner = "hpc-container-wrapper" if _MARK in text else "somebody else"
+        detail = f"an exported function of {owner} is called in bash instead of this program"
+        yield Finding("shell function tykky", "warn", detail, _ADVICE)
 
 
-ADVICE = (
-    "remove it with 'unset -f tykky', and for good by leaving out its module or its line in ~/.bashrc; "
-    "'command tykky' always calls the program"
+_ADVICE = (
+    "leave out its module, or its line in ~/.bashrc; until then 'unset -f tykky', or say 'command tykky'; "
+    "'tykky shell-init bash' prints a function with activate and deactivate in its place"
 )
