@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform as host
 import re
 import shlex
@@ -14,11 +15,10 @@ import rich_click as click
 
 from tykky.cli.editing import one_of
 from tykky.cli.options import Place, common
-from tykky.cli.ports import open_site
 from tykky.errors import SpecError, ToolError, UsageError
 from tykky.process import Commands
 from tykky.runtime.interpreter import find_interpreter
-from tykky.site import Init
+from tykky.site import Init, load_site
 from tykky.spec.read import parse_spec
 from tykky.spec.template import Sources, new_spec
 from tykky.toml import replace_text
@@ -62,7 +62,7 @@ def command(
         raise UsageError(f"{path} exists already", hint="change it with 'tykky add', 'tykky remove' or an editor")
     name = name if name is not None else name_of(directory.absolute().name)
     python = _conda_python(python) if kind == "conda" else _pypi_python(python)
-    text = new_spec(name, _platform(), kind, python, _sources(open_site().init))
+    text = new_spec(name, _platform(), kind, python, _sources(load_site(os.environ).init))
     _check(text, path)
     directory.mkdir(parents=True, exist_ok=True)
     replace_text(path, text, SpecError)
