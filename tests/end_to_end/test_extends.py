@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Desk, record, run
+from tests.end_to_end.conftest import MINOR, Desk, record, run
 from tests.wheelmaker import make_wheel
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.leases import read_leases
+from tykky.lock.read import read_lock
 
 CHILD = "import alpha, gamma; print(alpha.VERSION, gamma.X)"
 
@@ -371,3 +373,93 @@ def test_extends_comes_and_goes(family: Family, wheels_spec: Callable[..., str])
     assert len(images_of(mine)) == 1
     family.built("gamma")
     assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+
+
+def test_a_launch_looks_at_what_is_lent(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TYKKY_MOUNT", "private")  # what is mounted already was looked at then
+    mine = family.built("gamma")
+    image = Path(record(mine)["layers"][0]["image"])  # type: ignore[index]
+    program = [mine / "bin" / "python", "-c", "pass"]
+
+    def said() -> str:
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
+        assert done.returncode == 122, done.stderr
+        return done.stderr.removeprefix(f"tykky: {mine} ").removesuffix("\n")
+
+    image.chmod(0o664)
+    assert said() == (
+        f"cannot be used: others than its owner can write to the image {image}; "
+        "its owner has to change that: chmod go-w"
+    )
+    image.chmod(0o644)
+    run(program)
+    if os.geteuid() == 0:
+        os.chown(image, 12345, -1)
+        assert said() == (
+            f"cannot be used: the image {image} belongs to user 12345, who was not trusted when this was built"
+        )
+    image.unlink()
+    assert said() == (
+        f"is damaged: the image {image} cannot be read; "
+        "it is lent by another environment: 'tykky lock --rebase' and 'tykky build' take what is there now"
+    )
+
+
+CONDA = """
+[environment]
+name = "{name}"
+{more}
+[conda]
+channels = ["{channel}"]
+[conda.dependencies]
+{dependencies}
+"""
+
+
+def test_conda_packages_on_top_of_conda_packages(desk: Desk, conda_channel: Path) -> None:
+    channel = conda_channel.as_uri()
+
+    def ask(name: str, dependencies: str, more: str = "") -> Desk:
+        return desk.write(CONDA.format(name=name, channel=channel, dependencies=dependencies, more=more))
+
+    def locked() -> list[str]:
+        lock = read_lock(desk.directory / "tykky.lock")
+        return [f"{package.name} {package.version}" for package in lock.package]
+
+    ask("base", f'python = "{MINOR}.*"\nhello = "1.0.*"\ngreeter = "1.*"\nmarkupsafe = "*"').environment("base")
+    (desk.directory / "tykky.lock").unlink()
+    ask("mine", 'jinja2 = "*"\ngreeter = "*"', 'extends = "./base"').tykky("lock")
+    assert [line.split()[0] for line in locked()] == ["jinja2"], "markupsafe, greeter and python are there"
+    desk.tykky("build")
+    mine = desk.directory / "mine"
+    code = "import jinja2, greeter, os; print(jinja2.__file__, os.environ['CONDA_PREFIX'])"
+    assert run([mine / "bin" / "python", "-c", code]).split()[-1] == "/tykky/base"
+    assert run([mine / "bin" / "hello"]).startswith("hello 1.0")
+    failed = ask("mine", 'greeter = ">=2"', 'extends = "./base"').tykky("lock", status=6)
+    assert "extends-policy" in failed.err
+    ask("mine", 'greeter = ">=2"', 'extends = "./base"\nextends-policy = "upgrade"').tykky("lock")
+    assert "greeter 2.0" in locked()
+    desk.tykky("build")
+    assert "2.0" in run([mine / "bin" / "python", "-c", "import importlib.metadata as m; print(m.version('greeter'))"])
+    ask("mine", f'python = "{MINOR}.*"', 'extends = "./base"').tykky("lock")
+    assert locked() == []
+    desk.tykky("build")
+    assert all(layer["image"].startswith("/") for layer in record(mine)["layers"])  # type: ignore[attr-defined]
+
+
+def test_wheels_on_top_of_conda_packages(desk: Desk, conda_channel: Path, house: Path) -> None:
+    dependencies = f'python = "{MINOR}.*"\njinja2 = "*"'
+    desk.write(CONDA.format(name="base", channel=conda_channel.as_uri(), dependencies=dependencies, more=""))
+    desk.environment("base")
+    (desk.directory / "tykky.lock").unlink()
+    make_wheel(
+        house, "needs-jinja", "1.0", files={"needs_jinja.py": "import jinja2\n"}, requires=["jinja2>=1", "alpha"]
+    )
+    desk.write(
+        '[environment]\nname = "mine"\nextends = "./base"\n\n[pypi]\ndependencies = ["needs-jinja"]\n'
+        f'find-links = ["{house}"]\nindex-url = "file://{house}"\n'
+    ).tykky("lock")
+    lock = read_lock(desk.directory / "tykky.lock")
+    assert [package.name for package in lock.package] == ["alpha", "needs-jinja"]
+    desk.tykky("build")
+    assert run([desk.directory / "mine" / "bin" / "python", "-c", "import needs_jinja"]) == ""

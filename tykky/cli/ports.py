@@ -174,7 +174,11 @@ class LaunchPublisher:
 
     def settings(self, spec: Spec) -> Json:
         """Return what decides how programs start: the site's and the spec's part, and our own templates."""
+        extending: dict[str, Json] = {}
+        if spec.environment.extends is not None:
+            extending["trusted"] = list(self._trusted())
         return {
+            **extending,
             "environ": dict(spec.runtime.environ),
             "image": spec.runtime.image,
             "backends": list(self.site.backends),
@@ -183,6 +187,9 @@ class LaunchPublisher:
             "bind": list(self.site.bind),
             "templates": templates_digest(),
         }
+
+    def _trusted(self) -> tuple[int, ...]:
+        return tuple(sorted({os.geteuid(), *self.site.trusted_owners}))
 
     def launcher(self) -> bytes:
         """Return the launcher's text."""
@@ -200,6 +207,7 @@ class LaunchPublisher:
                 record.prefix,
                 tuple(layer.image for layer in record.layers),
                 sizes=tuple(layer.size for layer in record.layers),
+                trusted=self._trusted(),
             ),
             name=record.name,
             activation={name: value for name, value in activation.items() if name != "PATH"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,7 +142,8 @@ def _resolve_platform(
         virtual = ports.virtual_packages(platform, spec.conda.virtual_packages)
         conda_resolver = ports.conda()
         conda_by = conda_resolver.identify()
-        conda = own(conda_resolver.resolve(conda_request(question, platform, virtual), ports.reporter), parent)
+        with _told_of_the_parent(question):
+            conda = own(conda_resolver.resolve(conda_request(question, platform, virtual), ports.reporter), parent)
     managed = _managed(question, platform, ports)
     python, interpreter = _python(question, platform, (*conda, *managed), ports)
     pypi: tuple[Package, ...] = ()
@@ -156,6 +157,21 @@ def _resolve_platform(
     minor = minor_of(python) if python else None
     entry = LockedPlatform(name=platform, python=minor, virtual_packages=virtual)
     return entry, (*conda, *managed, *pypi), Resolvers(conda=conda_by, pypi=pypi_by)
+
+
+@contextlib.contextmanager
+def _told_of_the_parent(question: Question) -> Iterator[None]:
+    """Say with a failure that packages of the parent were to stay, if they were."""
+    try:
+        yield
+    except ResolveError as error:
+        if question.parent is not None and not question.may_replace:
+            hint = (
+                f"what {question.parent.name} has stays as it is; "
+                'extends-policy = "upgrade" in [environment] lets it be replaced'
+            )
+            error.hint = f"{error.hint}; {hint}" if error.hint else hint
+        raise
 
 
 def _managed(question: Question, platform: str, ports: Ports) -> tuple[Package, ...]:

@@ -34,6 +34,8 @@ class Stack:
     the prefix itself, for builds: read-only on top of the images, or read-write if there are none. `changes` makes
     the images writable, for builds: what programs write goes to the directory `upper` in it, in the form of overlayfs;
     beside it, `work` is the kernel's. `sizes` are the images' bytes, where a launch shall find out about damaged ones.
+    With `trusted`, images with an absolute path are used only if they belong to one of these uids, to root or to who
+    launches, and if nobody else can write to them.
     """
 
     prefix: str
@@ -41,6 +43,12 @@ class Stack:
     tree: Path | None = None
     changes: Path | None = None
     sizes: tuple[int, ...] = ()
+    trusted: tuple[int, ...] | None = None
+
+    @property
+    def lent(self) -> tuple[int, ...]:
+        """The numbers of the images that are in other environment directories."""
+        return tuple(number for number, image in enumerate(self.images) if image.startswith("/"))
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix) or self.prefix.count("/") < 2:

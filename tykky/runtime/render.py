@@ -136,7 +136,9 @@ def _render_stack(template: str, stack: Stack, binds: Binds, **values: object) -
         # What lies in a link of the root is where the link leads to.
         "shown": [(path, "/" + path.split("/")[1]) for path in binds.shown],
     }
-    values["repair"] = "'tykky build' with its spec and lock makes it again"
+    values["lent"] = stack.lent
+    values["trusted"] = stack.trusted if stack.lent else None
+    values["repairs"] = tuple(_repair(image, stack) for image in stack.images)
     values["settle"] = _render("settle.sh.j2", values)
     values["server"] = _render("server.sh.j2", values)
     values["serve"] = _render("serve.sh.j2", values)
@@ -149,6 +151,13 @@ def _render_stack(template: str, stack: Stack, binds: Binds, **values: object) -
         mounted |= {name: str(values[name]) for name in ("prefix", "server", "show", "keeper")}
         values["mounted"] = document_key(mounted)[:16]
     return _render(template, values)
+
+
+def _repair(image: str, stack: Stack) -> str:
+    """Return what to do about an image that is not what it was."""
+    if image.startswith("/") and stack.trusted is not None:
+        return "it is lent by another environment: 'tykky lock --rebase' and 'tykky build' take what is there now"
+    return "'tykky build' with its spec and lock makes it again"
 
 
 def _render(template: str, values: Mapping[str, object]) -> str:
