@@ -196,7 +196,10 @@ def test_the_parent_moves_on_and_the_child_follows_when_asked(family: Family, wh
     assert family.child.tykky("lock", "--rebase").out == "tykky.lock is up to date\n"
 
 
-def test_the_parents_gc_knows_of_its_children(family: Family, wheels_spec: Callable[..., str]) -> None:
+def test_the_parents_gc_knows_of_its_children(
+    family: Family, wheels_spec: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TYKKY_MOUNT", "private")  # so that what ran does not use its images a while longer
     mine = family.built("gamma")
     family.parent_becomes(wheels_spec("epsilon", name="base"))
     said = family.parent.tykky("gc", "base", "--older-than", "0m").out
