@@ -98,9 +98,14 @@ def has_a_deleted_one_open(private: Path) -> subprocess.Popen[bytes]:
         return sleeper(pass_fds=[file.fileno()])
 
 
+def builds_the_same_elsewhere(private: Path) -> subprocess.Popen[bytes]:
+    """As mksquashfs does before it has made the file, or a server whose image was removed."""
+    return sleeper("mksquashfs", private.parent.parent / "other" / ".stage-1" / f"{A}.sqfs")
+
+
 @pytest.mark.parametrize(
     "process",
-    [uses_a_copy, says_so_in_a_variable, has_a_deleted_one_open],
+    [uses_a_copy, says_so_in_a_variable, has_a_deleted_one_open, builds_the_same_elsewhere],
     indirect=True,
     ids=lambda function: function.__name__,
 )
@@ -111,7 +116,7 @@ def test_an_image_is_not_in_use(private: Path, process: subprocess.Popen[bytes])
 def test_what_cannot_be_told_is_in_use(private: Path, tmp_path: Path) -> None:
     """A process of a mount namespace that is hidden from us names an image by a path that is not here."""
     proc = tmp_path / "proc"
-    (proc / "42" / "fd").mkdir(parents=True)
+    (proc / "42").mkdir(parents=True)
     (proc / "42" / "cmdline").write_bytes(f"squashfuse_ll\0/elsewhere/{B}.sqfs\0layers/{C}.sqfs\0".encode())
     (proc / "42" / "comm").write_bytes(b"squash\x1b[31m\n")
     (proc / "self").mkdir()
@@ -131,7 +136,7 @@ def test_an_image_is_mounted_by_the_kernel(private: Path, tmp_path: Path) -> Non
 def test_a_word_of_many_slashes_does_not_take_long(private: Path, tmp_path: Path) -> None:
     """Its time must follow its length: a command line may have a megabyte."""
     proc = tmp_path / "proc"
-    (proc / "42" / "fd").mkdir(parents=True)
+    (proc / "42").mkdir(parents=True)
     long = "/" * 1_000_000
     (proc / "42" / "cmdline").write_bytes(f"{long}\0{long}{private}/layers/{A}.sqfs".encode())
     assert list(usage(private, proc, tmp_path / "no devices").images) == [A]

@@ -7,6 +7,7 @@ Processes of others may be hidden from us; their servers then still show where /
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,9 @@ def usage(private: Path, proc: Path = Path("/proc"), devices: Path = Path("/sys/
         if not process.name.isdigit() or process.name == str(os.getpid()):
             continue
         targets = _open_files(process)
-        used = set(_open_images(targets, known)) | set(_named_images(process, known))
+        hidden = targets is None
+        targets = targets or []
+        used = set(_open_images(targets, known)) | set(_named_images(process, known, hidden=hidden))
         running = set(_scripts(targets, private / "generations"))
         if used or running:
             who = f"pid {process.name} ({_command(process)})"
@@ -52,14 +55,16 @@ def usage(private: Path, proc: Path = Path("/proc"), devices: Path = Path("/sys/
     return Usage(images, generations)
 
 
-def _open_files(process: Path) -> list[tuple[Path, str]]:
-    """Return the descriptors of a process and what they lead to; nothing of one that is hidden from us or ended."""
+def _open_files(process: Path) -> list[tuple[Path, str]] | None:
+    """Return the descriptors of a process and what they lead to; None for one that is hidden from us or ended."""
     found = []
     try:
-        for descriptor in (process / "fd").iterdir():
-            found.append((descriptor, str(descriptor.readlink())))
+        descriptors = list((process / "fd").iterdir())
     except OSError:
-        pass
+        return None
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.append((descriptor, str(descriptor.readlink())))
     return found
 
 
@@ -78,13 +83,29 @@ def _scripts(targets: Iterable[tuple[Path, str]], generations: Path) -> Iterator
             yield int(match[2])
 
 
-def _named_images(process: Path, known: Mapping[str, Path]) -> Iterator[str]:
-    """Give the images among the words of a process, or among what a launch hands from shell to shell."""
+def _named_images(process: Path, known: Mapping[str, Path], *, hidden: bool) -> Iterator[str]:
+    """Give the images among the words of a process, or among what a launch hands from shell to shell.
+
+    A key may be named that is of no file: by who builds the same layer elsewhere, or has just ended. Where we can look
+    into the process, what it does not find where it says, and has not open, it does not use.
+    """
     variables = [word for word in _read(process / "environ").split(b"\0") if word.startswith(_ON_ITS_WAY)]
     for key, path in _mentions(b"\0".join([_read(process / "cmdline"), *variables])):
         # Its root directory may be another one than ours.
-        if key in known and _is_same(known[key], [process / "root" / path.relative_to("/"), path]):
+        inside = process / "root" / path.relative_to("/")
+        if key in known and (hidden or not _is_missing(inside)) and _is_same(known[key], [inside, path]):
             yield key
+
+
+def _is_missing(path: Path) -> bool:
+    """Say whether nothing is there; what may not be looked at is not missing."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _mentions(words: bytes) -> Iterator[tuple[str, Path]]:
