@@ -177,6 +177,31 @@ def test_json_of_settings(found, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert {"key": "build.script-network", "value": False, "origin": str(site)} in document["settings"]
 
 
+def test_settings_that_may_surprise_here(
+    found, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    site = tmp_path / "site.toml"
+    site.write_text('[runtime]\nno-bind = ["/srv", "/home"]\nbind = ["/srv/mine"]\n[striping]\ncount = 4\n')
+    monkeypatch.setenv("TYKKY_SITE", str(site))
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found(())
+    run(["doctor", "/srv/theirs"])
+    assert capsys.readouterr().out.startswith(
+        "look     no-bind   programs do not see /srv/theirs\n"
+        "                   -> name it under bind in [runtime] of site.toml\n"
+        "look     no-bind   programs do not see /home/ada\n"
+        "                   -> name it under bind in [runtime] of site.toml\n"
+        "look     striping  lfs is not on PATH\n"
+        "                   -> images that are built here are not striped\n"
+    )
+    (tmp_path / "lfs").write_text("#!/bin/sh\n")
+    (tmp_path / "lfs").chmod(0o755)
+    monkeypatch.setenv("HOME", "/root")
+    run(["doctor", "/srv/mine/env"])
+    assert capsys.readouterr().out.startswith("\n\nno backend works here")
+
+
 def test_the_sites_scratch_directory_is_looked_at(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

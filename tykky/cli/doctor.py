@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from tykky.errors import RuntimeUnavailable
 from tykky.layers.squashfs import known_problem
 from tykky.runtime.probe import Finding, Host, probe_host, usable
 from tykky.site import Setting, Site, load_site, settings_table
+from tykky.store.striping import stripe_argv
 from tykky.toml import dotted
 
 _MARKS = {"ok": "found", "warn": "look", "missing": "missing"}
@@ -45,6 +47,7 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
     findings = (
         *probe_host(host, directory.absolute(), site.scratch or Path(tempfile.gettempdir())),
         *named_places(site),
+        *effects(site, directory.absolute(), os.environ.get("HOME")),
         *shadowing_function(os.environ),
     )
     here = usable(findings)
@@ -68,6 +71,18 @@ def named_places(site: Site) -> Iterator[Finding]:
     for path in site.stores:
         if not os.access(path, os.R_OK | os.X_OK):
             yield Finding("stores", "warn", f"{path} cannot be read", "its images are built or downloaded again")
+
+
+def effects(site: Site, directory: Path, home: str | None) -> Iterator[Finding]:
+    """Yield what of the site's settings does something here that may surprise, or nothing."""
+    binds = site_binds(site)
+    for path in dict.fromkeys([str(directory), *([home] if home else [])]):
+        if binds.hides(path):
+            yield Finding(
+                "no-bind", "warn", f"programs do not see {path}", "name it under bind in [runtime] of site.toml"
+            )
+    if stripe_argv(Path("lfs"), site.striping, directory) is not None and shutil.which("lfs") is None:
+        yield Finding("striping", "warn", "lfs is not on PATH", "images that are built here are not striped")
 
 
 def _lines(findings: Sequence[Finding], *, quiet: bool) -> list[str]:
