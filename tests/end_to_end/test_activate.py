@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Desk
-from tests.end_to_end.shells import POSIX, PROGRAMS, SHELLS, installed, run_script
+from tests.end_to_end.shells import POSIX, PROGRAMS, SHELLS, installed, need, run_script
 from tests.environment.stacks import layer, make
 
 pytestmark = pytest.mark.shells
@@ -277,6 +278,21 @@ def test_help_is_the_programs(shell: str, tmp_path: Path) -> None:
         said = run_script(shell, f"tykky {verb} --help\n", tmp_path)
         assert said.status == 0
         assert f"Usage: tykky {verb}" in "\n".join(said.lines)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_line_of_the_documents(shell: str, shelf: Path, tmp_path: Path) -> None:
+    """As it is typed, with the real program, in a script that ends at the first failure."""
+    need(shell)
+    argv, init = SHELLS[shell]
+    line = "tykky shell-init fish | source" if shell == "fish" else f'set -e -u\neval "$(tykky shell-init {init})"'
+    file = tmp_path / "job"
+    file.write_text(f"{line}\ntykky activate one\n{SHOW[shell]}tykky deactivate\n")
+    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path, "TYKKY_PATH": str(shelf)}
+    done = subprocess.run([*argv, file], env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:2] == [f"{shelf}/one", f"{shelf}/one/bin:{path}"]
 
 
 def test_the_program_alone_says_what_is_missing(desk: Desk) -> None:

@@ -138,16 +138,17 @@ def test_what_fish_says_of_a_verb(desk_with_things: Path) -> None:
     assert said.lines == (f"doctor\t{VERBS['doctor'][1]}",)
 
 
-@pytest.fixture
-def zsh(desk_with_things: Path) -> Iterator[Terminal]:
-    """zsh on a terminal, with our functions before compinit; ^X^T writes the line to `line`."""
+@pytest.fixture(params=["before compinit", "after compinit"])
+def zsh(request: pytest.FixtureRequest, desk_with_things: Path) -> Iterator[Terminal]:
+    """zsh on a terminal, with our functions; ^X^T writes the line to `line`."""
     functions = desk_with_things / "functions"
     functions.write_text(shell_functions("zsh", SITES, "tykky"))
+    begin = [f". {functions}\n", "autoload -Uz compinit; compinit -u -D\n"]
+    if request.param == "after compinit":
+        begin.reverse()
     with terminal("zsh", desk_with_things, TYKKY_PATH=f"{desk_with_things}/shelf") as opened:
-        opened.type(
-            f". {functions}; autoload -Uz compinit; compinit -u -D; setopt no_beep no_auto_menu\n"
-            "_show() { print -r -- $BUFFER > line; BUFFER= }; zle -N _show; bindkey '^X^T' _show; print ready > line\n"
-        )
+        opened.type("".join(begin) + "setopt no_beep no_auto_menu; _show() { print -r -- $BUFFER > line; BUFFER= }\n")
+        opened.type("zle -N _show; bindkey '^X^T' _show; print ready > line\n")
         assert opened.wait_for(desk_with_things / "line") == "ready\n"
         yield opened
 

@@ -93,9 +93,9 @@ _tykky_describe() {
 }
 
 _tykky_register() {
+    (( $+functions[compdef] )) || return 0
     precmd_functions=(${precmd_functions:#_tykky_register})
-    (( $+functions[compdef] )) && compdef _tykky_complete tykky
-    return 0
+    compdef _tykky_complete tykky
 }
 
 if [[ -o interactive ]]; then
