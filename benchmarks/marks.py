@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.bench import MEGA, TOOLS, Bench, Mark, make_bench
+from benchmarks.children import children
 from benchmarks.clock import PeakDisk, disk_usage, median, paired, seconds
 from benchmarks.updates import updates
 
@@ -192,7 +193,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tykky-bench-") as name:
         bench = make_bench(Path(name))
         marks = []
-        for measure in (start, lock, build, launch, updates):
+        for measure in (start, lock, build, launch, children, updates):
             for mark in measure(bench):
                 marks.append(mark)
                 print(f"{mark.name}: {mark.value:.4g} {mark.unit} (limit {mark.limit:.4g})", file=sys.stderr)

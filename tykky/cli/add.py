@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.editing import check_pypi, one_of, parse_conda, read_for_edit, write_edited
 from tykky.cli.options import common, spec_file
 from tykky.spec.edit import add_conda, add_pypi

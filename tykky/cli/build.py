@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common, spec_file
 from tykky.cli.plan_report import show_plan
 from tykky.cli.ports import LaunchPublisher, open_access, open_relatives, open_site, open_workshop

@@ -10,8 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.ports import site_binds, site_programs
 from tykky.cli.shadow import shadowing_function

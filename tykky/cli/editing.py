@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.errors import SpecError, UsageError
 from tykky.spec.model import CondaRequirement, Spec
 from tykky.spec.read import parse_spec

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import msgspec
-import rich_click as click
 
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.ports import open_relatives, open_site
 from tykky.cli.reporters import human_bytes

@@ -11,8 +11,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.editing import one_of
 from tykky.cli.options import Place, common
 from tykky.errors import SpecError, ToolError, UsageError

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import common, spec_file
 from tykky.cli.ports import open_access, open_relatives, open_site, resolver_ports
 from tykky.cli.reporters import JsonReporter, reporter_for

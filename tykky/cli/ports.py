@@ -14,17 +14,16 @@ from tykky.access import Access
 from tykky.digests import Json, document_key
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.parent import Relatives
-from tykky.layers.workshop import Inside, Workshop
 from tykky.lock.model import Package
 from tykky.process import Commands, which
 from tykky.progress import Reporter
-from tykky.runtime.host_image import make_host_image, make_inside
 from tykky.runtime.interpreter import find_interpreter
 from tykky.runtime.model import Binds, Launch, Stack
 from tykky.site import Site, cache_directory, load_site
 from tykky.spec.model import Spec
 
 if TYPE_CHECKING:
+    from tykky.layers.workshop import Inside, Workshop
     from tykky.resolve.ports import CondaResolver, PypiResolver, PythonChooser
     from tykky.resolve.solve import Ports
 
@@ -149,6 +148,7 @@ def open_inside(site: Site, scratch: Path) -> Inside:
 def open_workshop(site: Site, access: Access, commands: Commands, reporter: Reporter) -> Callable[[Path], Workshop]:
     """Return what makes a build's tools for a scratch directory."""
     from tykky.layers.squashfs import mksquashfs
+    from tykky.layers.workshop import Workshop
 
     def workshop(scratch: Path) -> Workshop:
         return Workshop(
@@ -221,6 +221,8 @@ class LaunchPublisher:
 
     def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
         """Write the host image, and the links that show P inside Apptainer."""
+        from tykky.runtime.host_image import make_host_image, make_inside
+
         image = directory.private / "host.sqfs"
         binds, program = site_binds(self.site), self.site.program("mksquashfs")
         make_host_image(image, record.prefix, names, binds=binds, place=directory.path, program=program)

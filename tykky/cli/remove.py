@@ -6,8 +6,7 @@ import json
 from difflib import get_close_matches
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.editing import one_of, read_for_edit, write_edited
 from tykky.cli.options import common, spec_file
 from tykky.errors import Problem, SpecError

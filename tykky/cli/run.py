@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.runtime.enter import enter

@@ -6,8 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-import rich_click as click
-
+from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.runtime.enter import enter

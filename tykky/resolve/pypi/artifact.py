@@ -11,7 +11,6 @@ from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, p
 from tykky.access import Access
 from tykky.digests import file_sha256
 from tykky.lock.model import Package
-from tykky.resolve.pypi.download import sha256_of
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.urls import file_name, file_path, recorded_path, without_credentials
 
@@ -95,6 +94,8 @@ class Recorder:
             # An index page may claim anything; a local file is what it is.
             sha256, size = file_sha256(local), local.stat().st_size
         elif sha256 is None:
+            from tykky.resolve.pypi.download import sha256_of  # with all of http and ssl, which few locks need
+
             sha256, size = sha256_of(artifact.url, self.access, self.environ)
         return Package(
             name=canonicalize_name(name),

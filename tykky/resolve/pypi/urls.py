@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
@@ -51,7 +50,7 @@ def file_path(url: str) -> Path | None:
     parts = urlsplit(url)
     if parts.scheme != "file":
         return None
-    return Path(url2pathname(parts.path))
+    return Path(unquote(parts.path))  # what url2pathname does on POSIX, without importing all of http
 
 
 def file_name(url: str) -> str:
