@@ -25,13 +25,19 @@ from tykky.toml import replace_text
 _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
 _DEFAULT_CONDA_PYTHON = "3.12.*"
 # Where a value of the command line ends up in the spec.
-_OPTIONS = {"environment.name": "--name", "pypi.python": "--python", "conda.dependencies.python": "--python"}
+_OPTIONS = {
+    "environment.name": "--name",
+    "environment.extends": "--extends",
+    "pypi.python": "--python",
+    "conda.dependencies.python": "--python",
+}
 
 
 @click.command()
 @click.argument("directory", type=Place(), default=Path())
 @click.option("--name", help="The environment's name.  [default: made from the directory's]")
 @click.option("--python", help="Python's minor version, such as 3.12; with --pypi also the path of an interpreter.")
+@click.option("--extends", metavar="NAME|DIR", help="Add to another environment: its directory, or its name.")
 @click.option("--conda", is_flag=True, help="Take packages from conda channels, Python too.")
 @click.option("--pypi", is_flag=True, help="Take packages from PyPI, with a Python of this host.  [default]")
 @common
@@ -40,6 +46,7 @@ def command(
     directory: Path,
     name: str | None,
     python: str | None,
+    extends: str | None,
     conda: bool,
     pypi: bool,
     as_json: bool,
@@ -54,14 +61,17 @@ def command(
     Examples:
       tykky init
       tykky init climate --conda --python 3.12
+      tykky init mine --extends pytorch
     """
     kind = one_of(conda=conda, pypi=pypi) or "pypi"
+    if extends is not None and (python is not None or conda):
+        raise UsageError("--extends: Python and the kind of packages come from the extended environment")
     path = directory / "tykky.toml"
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists already", hint="change it with 'tykky add', 'tykky remove' or an editor")
     name = name if name is not None else name_of(directory.absolute().name)
-    python = _conda_python(python) if kind == "conda" else _pypi_python(python)
-    text = new_spec(name, _platform(), kind, python, _sources(load_site(os.environ).init))
+    kind, base = _base(kind, python, None if extends is None else _seen_from(directory, extends))
+    text = new_spec(name, _platform(), kind, base, _sources(load_site(os.environ).init))
     _check(text, path)
     directory.mkdir(parents=True, exist_ok=True)
     replace_text(path, text, SpecError)
@@ -80,6 +90,21 @@ def _platform() -> str:
 
 def _sources(wanted: Init) -> Sources:
     return Sources(wanted.channels, wanted.index_url, wanted.extra_index_url, wanted.compression_level)
+
+
+def _base(kind: str, python: str | None, extends: str | None) -> tuple[str, str]:
+    """Return the kind of spec, and what its interpreter comes from."""
+    if extends is not None:
+        return "extends", extends
+    return kind, _conda_python(python) if kind == "conda" else _pypi_python(python)
+
+
+def _seen_from(directory: Path, extends: str) -> str:
+    """Return what was typed here as the spec in `directory` has to say it: relative paths start there."""
+    if "/" not in extends or extends.startswith(("/", "~")):
+        return extends
+    path = os.path.relpath(extends, directory)
+    return path if "/" in path else f"./{path}"
 
 
 def _conda_python(python: str | None) -> str:

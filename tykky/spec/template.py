@@ -33,6 +33,16 @@ channels = {channels}
 python = {python}
 """
 
+_EXTENDS = """\
+extends = {extends}  # what this environment adds to: a directory, or a name of 'tykky list'
+"""
+
+_ADDED = """
+[pypi]
+{indexes}dependencies = [
+]
+"""
+
 _BUILD = """
 # [build]
 # post-install = ["scripts/post.sh"]  # runs inside, once, when the environment is built
@@ -61,10 +71,16 @@ class Sources:
 
 
 def new_spec(name: str, platform: str, kind: str, python: str, sources: Sources | None = None) -> str:
-    """Return the text of a new spec. `kind` is `conda` or `pypi`; the values are quoted, not checked."""
+    """Return the text of a new spec. `kind` is `conda`, `pypi` or `extends`; the values are quoted, not checked.
+
+    `python` is what the interpreter comes from: with `extends` another environment.
+    """
     sources = sources or Sources()
     head = _HEAD.format(schema=SCHEMA_COMMENT, name=_quoted(name), platform=platform)
-    if kind == "conda":
+    if kind == "extends":
+        head = head.replace("  # inside, the software lives at /tykky/<name>", "")
+        body = _EXTENDS.format(extends=_quoted(python)) + _ADDED.format(indexes=_indexes(sources))
+    elif kind == "conda":
         body = _CONDA.format(python=_quoted(python), channels=_listed(sources.channels))
     else:
         body = _PYPI.format(python=_quoted(python), indexes=_indexes(sources))
