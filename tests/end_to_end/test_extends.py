@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -182,6 +183,8 @@ def test_the_parent_moves_on_and_the_child_follows_when_asked(family: Family, wh
     assert checked.splitlines()[1] == f"{moved}; 'tykky lock --rebase' takes what is there now"
     assert json.loads(family.child.tykky("lock", "--check", "--json").out) == {"fresh": True, "parent": moved}
     assert moved in family.child.tykky("info", "mine").out
+    for place in ("mine", "."):
+        assert f"look extends {moved}\n" in re.sub(" +", " ", family.child.tykky("doctor", place).out)
     family.built("gamma", "epsilon")  # on what is locked
     assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
     rebased = family.child.tykky("lock", "--rebase").out

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
-from tykky.cli.ports import site_binds, site_programs
+from tykky.cli.ports import open_relatives, site_binds, site_programs
 from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory
-from tykky.errors import RuntimeUnavailable
+from tykky.environment.parent import moved_on, recorded_parent
+from tykky.errors import RuntimeUnavailable, TykkyError
 from tykky.layers.squashfs import known_problem
+from tykky.lock.read import read_lock
 from tykky.runtime.probe import Finding, Host, probe_host, usable
 from tykky.site import Setting, Site, load_site, settings_table
 from tykky.store.striping import stripe_argv
@@ -48,6 +50,7 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
         *named_places(site),
         *effects(site, directory.absolute(), os.environ.get("HOME")),
         *shadowing_function(os.environ),
+        *extended(site, directory.absolute()),
     )
     here = usable(findings)
     working = tuple(backend for backend in site.backends if backend in here)
@@ -70,6 +73,25 @@ def named_places(site: Site) -> Iterator[Finding]:
     for path in site.stores:
         if not os.access(path, os.R_OK | os.X_OK):
             yield Finding("stores", "warn", f"{path} cannot be read", "its images are built or downloaded again")
+
+
+def extended(site: Site, directory: Path) -> Iterator[Finding]:
+    """Yield what has become of the environment that the one at `directory` extends, or its lock there."""
+    environment, lock = EnvironmentDirectory(directory), directory / "tykky.lock"
+    try:
+        parent = recorded_parent(environment) if environment.exists() else None
+        if parent is None and lock.is_file():
+            parent = read_lock(lock).parent
+    except TykkyError as error:
+        yield Finding("extends", "warn", error.reason, error.hint)
+        return
+    if parent is None:
+        return
+    moved = moved_on(parent, parent.path, open_relatives(site, directory))
+    if moved is None:
+        yield Finding("extends", "ok", f"{parent.name} ({parent.path}), generation {parent.generation}")
+    else:
+        yield Finding("extends", "warn", moved, "'tykky lock --rebase' and 'tykky build' take what is there now")
 
 
 def effects(site: Site, directory: Path, home: str | None) -> Iterator[Finding]:

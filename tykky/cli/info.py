@@ -13,10 +13,9 @@ from tykky.cli.options import Place, common
 from tykky.cli.ports import open_relatives, open_site
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
-from tykky.environment.parent import moved_on
+from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.parent import moved_on, recorded_parent
 from tykky.lock.model import Parent
-from tykky.lock.read import read_lock
 from tykky.process import Commands
 from tykky.runtime.enter import backend_here
 
@@ -44,7 +43,7 @@ def command(directory: Path, packages: bool, spec: bool, as_json: bool, verbose:
         return
     environment = EnvironmentDirectory(directory.absolute())
     description = describe(environment)
-    parent = _parent(environment, description.record)
+    parent = recorded_parent(environment)
     backend = backend_here(description.path, Commands(environ=os.environ)) or "none works here; see 'tykky doctor'"
     if as_json:
         document = _as_json(description, backend)
@@ -58,13 +57,6 @@ def command(directory: Path, packages: bool, spec: bool, as_json: bool, verbose:
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _show(description, backend, parent, packages=packages or verbose)
-
-
-def _parent(environment: EnvironmentDirectory, record: GenerationRecord) -> Parent | None:
-    """Return the environment that this one extends, as its lock has it."""
-    if not record.parent:
-        return None
-    return read_lock(environment.generations / str(record.number) / "tykky.lock").parent
 
 
 def _moved_on(parent: Parent) -> str | None:

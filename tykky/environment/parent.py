@@ -116,6 +116,17 @@ def _distributions(paths: Iterable[str]) -> set[str]:
     return {f"{canonicalize_name(match['name'])}=={match['version']}" for match in found if match is not None}
 
 
+def recorded_parent(directory: EnvironmentDirectory) -> Parent | None:
+    """Return the environment that a directory's current generation extends, None if it extends none.
+
+    Raises `EnvironmentDirectoryError` or `LockError` if that cannot be read.
+    """
+    record = directory.record()
+    if not record.parent:
+        return None
+    return read_lock(directory.generations / str(record.number) / "tykky.lock").parent
+
+
 def lend(parent: Parent, asked: str, relatives: Relatives) -> dict[str, Path]:
     """Return key -> image of the parent's layers, wherever they are now.
 
