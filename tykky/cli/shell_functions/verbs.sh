@@ -31,6 +31,7 @@ doctor:say what this host offers, what is missing and how to get it' ;;
     init)
         _tykky_words='--name:The environment'\''s name. [default: made from the directory'\''s]
 --python:Python'\''s minor version, such as 3.12; with --pypi also the path of an interpreter
+--extends:Add to another environment: its directory, or its name
 --conda:Take packages from conda channels, Python too
 --pypi:Take packages from PyPI, with a Python of this host. [default]
 -q:Say only what was asked for, and errors
@@ -40,7 +41,7 @@ doctor:say what this host offers, what is missing and how to get it' ;;
 --json:Print the result (or the error) as JSON
 -h:Show this message and exit
 --help:Show this message and exit'
-        _tykky_valued=' --name= --python='
+        _tykky_valued=' --name= --python= --extends='
         _tykky_kinds='directory'
         ;;
     add)
