@@ -21,6 +21,7 @@ from tykky.environment.leases import borrowed, read_leases, renew_leases
 from tykky.environment.leftovers import clear
 from tykky.environment.scratch import scratch_parents
 from tykky.environment.sole import sole
+from tykky.runtime.kept import let_go
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -72,6 +73,8 @@ def command(
     places = scratch_parents(site.scratch, os.environ.get("TMPDIR"))
 
     def planned() -> Collection:
+        # What is kept for nobody any more would look as if it were used.
+        let_go(environment.path, os.environ)
         used = usage(environment.private)
         return plan_collection(environment, used, read_leases(environment), asked, places)
 

@@ -1,0 +1,419 @@
+"""One set of mounts per session, environment and generation: who shares it, who never does, and when it goes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cases import Case, everyday, prepared, skip_unless_possible
+from tests.conformance.conftest import Bench
+from tests.conformance.test_running_jobs import switch
+from tykky.runtime.kept import Kept, is_used, kept, let_go
+
+MOUNTS = "import os; print(os.stat('/proc/self/ns/mnt').st_ino)"
+STAY = "import os, sys; print(os.stat('/proc/self/ns/mnt').st_ino, flush=True); sys.stdin.read()"
+FOREVER = 3600  # seconds; no keeper of such an environment ends because nobody uses it
+
+CASES = [
+    *(pytest.param(case, id=case.name) for case in everyday() if case.name == "namespace-shared"),
+    *(
+        pytest.param(case, id=case.name, marks=pytest.mark.hosts)
+        for case in prepared()
+        if case.name == "user-namespace-shared"
+    ),
+]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Launches that share mounts."""
+    skip_unless_possible(request.param)
+    return request.param
+
+
+@pytest.fixture
+def place(bench: Bench) -> Path:
+    """An environment directory with three images."""
+    return bench.environment(idle=FOREVER)
+
+
+# The number of a mount namespace that is gone may be given to the next: compare with those that are kept alone.
+def mounts(bench: Bench, place: Path, *before: object, **environ: str) -> str:
+    """Launch, and return the number of the mount namespace that the program saw."""
+    return bench.run(*before, place / "bin" / "python", "-c", MOUNTS, env=bench.environ(**environ)).stdout.strip()
+
+
+def keepers(bench: Bench) -> list[Kept]:
+    return list(kept(bench.place / "home" / "run" / "tykky"))
+
+
+def keep(bench: Bench, place: Path) -> Kept:
+    """Launch, and return what is kept from then on."""
+    file = bench.keep(place)
+    return next(one for one in keepers(bench) if one.file == file)
+
+
+@contextmanager
+def staying(bench: Bench, place: Path, text: str = STAY) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a program that says in which mount namespace it is, and ends when its input does."""
+    pipe = subprocess.PIPE
+    argv = bench.argv(place / "bin" / "python", "-c", text)
+    with subprocess.Popen(argv, env=bench.environ(), cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as running:
+        assert running.stdout is not None
+        yield running, running.stdout.readline().strip()
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Wait for something that has to come, for a while that is long on a busy machine too."""
+    limit = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def served(one: Kept) -> bool:
+    """Say whether a server of these mounts lives."""
+    return any(Path(f"/proc/{server}/ns/mnt").exists() for server in one.servers)
+
+
+def alive(process: int) -> bool:
+    return Path(f"/proc/{process}/ns/mnt").exists()
+
+
+def processes(place: Path) -> list[str]:
+    """Return the names of the living processes that name an environment directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if str(place) in words and process.name != str(os.getpid()):
+            found.append((process / "comm").read_text().strip())
+    return sorted(found)
+
+
+def test_later_launches_see_the_mounts_of_the_first(bench: Bench, place: Path):
+    first = mounts(bench, place)
+    until(lambda: bool(keepers(bench)))
+    assert {mounts(bench, place) for _ in range(3)} == {first}
+    assert len(keepers(bench)) == 1
+
+
+def test_a_hundred_and_twenty_eight_at_once_make_one_set(bench: Bench, place: Path):
+    argv = bench.argv(place / "bin" / "python", "-c", STAY)
+    pipe = subprocess.PIPE
+    options = {"env": bench.environ(), "cwd": bench.place, "stdin": pipe, "stdout": pipe, "text": True}
+    running = [subprocess.Popen(argv, **options) for _ in range(128)]
+    try:
+        assert len({process.stdout.readline() for process in running}) == 1
+        assert processes(place).count("squashfuse_ll") == 3
+    finally:
+        assert [process.communicate()[1] for process in running] == [None] * 128
+    assert {process.returncode for process in running} == {0}
+
+
+def test_two_sessions_two_steps_two_environments_two_generations(bench: Bench, place: Path):
+    other = bench.environment("Q", idle=FOREVER)
+    step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
+    seen = []
+
+    def look(where: Path, *before: object, **environ: str) -> None:
+        known = len(keepers(bench))
+        seen.append(mounts(bench, where, *before, **environ))
+        # Those in a session of their own end with it: their keepers may be gone again, or never come.
+        if not before:
+            until(lambda: len(keepers(bench)) == known + 1)
+
+    look(place)
+    look(other)
+    look(place, **step)
+    look(place, **{**step, "SLURM_STEP_ID": "1"})
+    look(place, **{**step, "SLURMD_NODENAME": "n1"})
+    look(place, PBS_JOBID="7[1].server")
+    look(place, LSB_JOBID="7", LSB_JOBINDEX="2")
+    look(place, "setsid", "--wait")
+    switch(bench, place, 2, layers=2)
+    look(place)
+    assert len(set(seen)) == len(seen) == 9
+    assert mounts(bench, place) == seen[-1]
+    assert mounts(bench, other) == seen[1]
+
+
+def test_two_users_never_share(bench: Bench, place: Path):
+    """Not even with one private directory's name: a user does not believe what is another's."""
+    if bench.case.user is None:
+        pytest.skip("needs a second user")
+    mine = keep(bench, place)
+    assert mounts(bench, place) == mounts(bench, place)
+    done = subprocess.run(
+        [place / "bin" / "python", "-c", f"import os; print(os.getuid()); {MOUNTS}"],
+        env=bench.environ(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    user, seen = done.stdout.split()
+    assert user == "0"
+    assert seen != mounts(bench, place)
+    assert [one.keeper for one in keepers(bench)] == [mine.keeper]
+    let_go(place, {})  # root's, in /tmp
+
+
+def test_another_group_means_another_mount(bench: Bench, place: Path):
+    """In a user namespace one group has its number: the one of who made it."""
+    if bench.case.user is None:
+        pytest.skip("needs the prepared user, who is in a second group")
+    keep(bench, place)
+    text = "import os; print(os.getgid() == os.stat('.').st_gid)"
+    (bench.place / "shared").mkdir()
+    shutil.chown(bench.place / "shared", group="tykky-more")
+    command = f'cd {bench.place}/shared && exec {place}/bin/python -c "{text}"'
+    assert bench.run("sg", "tykky-more", "-c", command).stdout == "True\n"
+
+
+def test_a_private_mount_can_be_forced(bench: Bench, place: Path):
+    mounts(bench, place, TYKKY_MOUNT="private")
+    assert keepers(bench) == []
+    shared = mounts(bench, place, TYKKY_MOUNT="shared")
+    until(lambda: bool(keepers(bench)))
+    assert mounts(bench, place, TYKKY_MOUNT="private") != shared
+    done = bench.run(place / "bin" / "python", env=bench.environ(TYKKY_MOUNT="none"), check=False)
+    assert (done.returncode, done.stderr) == (125, "tykky: TYKKY_MOUNT is none, which is neither shared nor private\n")
+
+
+def test_the_keeper_is_killed(bench: Bench, place: Path):
+    """Programs have the mounts; new launches make new ones at once."""
+    one = keep(bench, place)
+    text = f"{STAY}; import thing; print(thing.where)"
+    with staying(bench, place, text) as (running, seen):
+        os.kill(one.keeper, signal.SIGKILL)
+        until(lambda: not alive(one.keeper))
+        other = mounts(bench, place)
+        assert other != seen
+        until(lambda: bool(keepers(bench)))
+        assert mounts(bench, place) == other
+        assert running.communicate()[0] == "middle\n"
+    until(lambda: not served(one))
+    assert len(list(one.file.parent.glob("kept-*"))) == 1
+
+
+def test_a_server_is_killed(bench: Bench, place: Path):
+    """Who needs it gets an error instead of an answer; new launches do not join."""
+    one = keep(bench, place)
+    text = f"{STAY}; import fractions_of_nothing"
+    with staying(bench, place, text) as (running, seen):
+        for server in one.servers:
+            os.kill(server, signal.SIGKILL)
+        until(lambda: not served(one))
+        assert mounts(bench, place) != seen
+        running.communicate(timeout=60)
+        assert running.returncode == 1
+
+
+def test_a_session_ends(bench: Bench, place: Path):
+    """The keeper ends with the session's leader, and takes servers and mounts along."""
+    script = f"{place}/bin/python -c '{MOUNTS}' && read x"
+    argv = bench.argv("setsid", "--wait", "/bin/sh", "-c", script)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env=bench.environ(), cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as session:
+        assert session.stdout is not None
+        assert session.stdout.readline()
+        until(lambda: bool(keepers(bench)))
+        (one,) = keepers(bench)
+        assert served(one)
+        session.communicate()
+    until(lambda: not served(one) and not alive(one.keeper))
+    assert list(one.file.parent.glob("*-*-*")) == []
+    assert processes(place) == []
+
+
+def test_a_step_ends(bench: Bench, place: Path):
+    """Tasks of one step share, though each is a session of its own; the step's daemon is whose end counts."""
+    daemon = bench.place / "slurmstepd"
+    task = f"setsid --wait {place}/bin/python -c '{MOUNTS}'"
+    daemon.write_text(f"#!/bin/sh\n{task}\nread x\n{task}\nread x\n")
+    daemon.chmod(0o755)
+    environ = bench.environ(SLURM_JOB_ID="8", SLURM_STEP_ID="0")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(bench.argv(daemon), env=environ, cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as step:
+        assert step.stdin is not None
+        assert step.stdout is not None
+        first = step.stdout.readline()
+        until(lambda: bool(keepers(bench)))
+        print(file=step.stdin, flush=True)
+        assert step.stdout.readline() == first
+        (one,) = keepers(bench)
+        assert alive(one.keeper)
+        step.communicate()
+    until(lambda: not served(one) and not alive(one.keeper))
+
+
+def test_what_nobody_uses_goes(bench: Bench):
+    place = bench.environment(idle=2)
+    one = keep(bench, place)
+    with staying(bench, place):
+        time.sleep(5)
+        assert alive(one.keeper)
+    until(lambda: not served(one) and not alive(one.keeper))
+
+
+def test_the_directory_can_be_removed(bench: Bench, place: Path):
+    """By its user, with the host's rm; the disk has its room again."""
+    one = keep(bench, place)
+    bench.run("rm", "-rf", place)
+    assert not place.exists()
+    until(lambda: not served(one) and not alive(one.keeper))
+
+
+def test_the_directory_is_another(bench: Bench, place: Path):
+    """Moved, and another one in its place: each shows its own."""
+    other = bench.environment("Q", count=1, idle=FOREVER)
+    keep(bench, place)
+    show = "import thing, sys; print(thing.where, sys.executable)"
+    place.rename(bench.place / "R")
+    other.rename(place)
+    assert bench.run(place / "bin" / "python", "-c", show).stdout == f"bottom {place}/bin/python\n"
+    moved = bench.place / "R" / "bin" / "python"
+    assert bench.run(moved, "-c", show).stdout == f"middle {moved}\n"
+
+
+def test_a_thousand_launches_leave_nothing(bench: Bench, place: Path, count: int):
+    keep(bench, place)
+
+    def state() -> tuple[list[str], list[str], int, int]:
+        (one,) = keepers(bench)
+        files = [file.name for file in one.file.parent.iterdir() if not file.name.startswith("used-")]
+        open_files = len(os.listdir(f"/proc/{one.keeper}/fd"))
+        return processes(place), sorted(files), open_files, len(Path("/proc/self/mountinfo").read_text().splitlines())
+
+    before = state()
+    script = f"i=0; while [ $i -lt {count} ]; do {place}/bin/extra >/dev/null || exit; i=$((i + 1)); done"
+    bench.run("/bin/sh", "-c", script, timeout=600)
+    assert state() == before
+
+
+@pytest.fixture(params=[40, pytest.param(1000, marks=pytest.mark.thorough)])
+def count(request: pytest.FixtureRequest) -> int:
+    """How many launches."""
+    return request.param
+
+
+@pytest.mark.parametrize(
+    "line",
+    [(1, "/nowhere/nsenter"), (2, "/elsewhere"), (3, "0 7"), (0, "1 yes 1"), (0, ""), (0, "x y z"), (0, "-1 no")],
+)
+def test_a_file_that_is_odd_means_a_private_mount(bench: Bench, place: Path, line: tuple[int, str]):
+    one = keep(bench, place)
+    lines = one.file.read_text().splitlines()
+    lines[line[0]] = line[1]
+    with one.file.open("r+") as file:  # the same file, which the keeper has open
+        file.truncate(0)
+        file.write("\n".join(lines) + "\n")
+    done = bench.run(place / "bin" / "python", "-c", "import thing; print(thing.where)")
+    assert (done.stdout, done.stderr) == ("middle\n", "")
+
+
+def test_a_claim_that_was_left_behind(bench: Bench, place: Path):
+    """Of a launch that was killed while it made the mounts: the next one makes them."""
+    one = keep(bench, place)
+    let_go(place, bench.environ())
+    guard = one.file.with_name(one.file.name.replace("kept-", "guard-", 1))
+    dead = subprocess.Popen(["/bin/true"])
+    dead.wait()
+    guard.write_text(f"{dead.pid}\n")
+    bench.case.own(guard)
+    keep(bench, place)
+    until(lambda: not guard.exists())
+
+
+def test_no_keeper_holds_what_the_caller_opened(bench: Bench, place: Path):
+    """Also where only bash can close it: whoever reads sees the end of file when the program ends."""
+    read, write = os.pipe()
+    high = 77
+    os.dup2(write, high)
+    os.set_inheritable(high, True)
+    argv = bench.argv(place / "bin" / "python", "-c", "pass")
+    done = subprocess.run(argv, env=bench.environ(), cwd=bench.place, close_fds=False, check=False)
+    assert done.returncode == 0
+    os.close(high)
+    os.close(write)
+    assert os.read(read, 1) == b""
+    os.close(read)
+    until(lambda: bool(keepers(bench)))
+
+
+@pytest.mark.parametrize(
+    "how", [("/bin/sh", "-c", 'ulimit -t 3600; exec "$@"', "sh"), ("nice", "-n", "5")], ids=["cpu", "nice"]
+)
+def test_who_must_not_serve_others(bench: Bench, place: Path, how: tuple[str, ...]):
+    """Servers of a launch that has little time would be slow for all, or die; but it may join."""
+    mounts(bench, place, *how)
+    time.sleep(1)
+    assert keepers(bench) == []
+    keep(bench, place)
+    assert mounts(bench, place, *how) == mounts(bench, place)
+
+
+def test_within_another_environment(bench: Bench, place: Path):
+    """What runs there shares too, and not with what runs outside."""
+    outer = bench.environment("outer", "conda", idle=FOREVER)
+    outside = mounts(bench, place)
+    until(lambda: bool(keepers(bench)))
+    argv = [str(place / "bin" / "python"), "-c", MOUNTS]
+    text = (
+        "import subprocess, time, pathlib\n"
+        f"run = pathlib.Path({str(bench.place / 'home' / 'run' / 'tykky')!r})\n"
+        f"for _ in range(3):\n    print(subprocess.check_output({argv!r}, text=True), end='', flush=True)\n"
+        "    until = time.monotonic() + 30\n"
+        "    while not list(run.glob('kept-*-inside-*')) and time.monotonic() < until: time.sleep(0.02)\n"
+    )
+    inside = bench.run(outer / "bin" / "python", "-c", text).stdout.split()
+    assert len(inside) == 3
+    assert len(set(inside)) == 1
+    assert inside[0] != outside
+
+
+def test_letting_go(bench: Bench, place: Path):
+    """Idle mounts are gone at once; programs keep theirs."""
+    one = keep(bench, place)
+    assert not is_used(one)
+    assert let_go(place, bench.environ()) == 1
+    assert not served(one)
+    other = keep(bench, place)
+    with staying(bench, place) as (running, seen):
+        assert is_used(other)
+        assert let_go(place, bench.environ()) == 1
+        assert served(other)
+        assert mounts(bench, place) != seen
+        running.communicate()
+        assert running.returncode == 0
+    until(lambda: not served(other))
+
+
+def test_what_the_host_mounts_later(bench: Bench, place: Path):
+    """A file system that arrives shows in kept mounts too, and its unmounting is not held up."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount")
+    late = bench.place / "late"
+    late.mkdir()
+    python = " ".join(f"'{word}'" for word in bench.argv(place / "bin" / "python"))
+    show = f'{python} -c "import os; print(os.path.exists(\\"{late}/file\\"), os.stat(\\"/proc/self/ns/mnt\\").st_ino)"'
+    script = (
+        f"set -e; {show}; until ls {bench.place}/home/run/tykky/kept-* >/dev/null 2>&1; do sleep 0.1; done; {show}\n"
+        f"mount -t tmpfs none {late}; touch {late}/file; chmod 755 {late}; {show}; umount {late}; {show}\n"
+    )
+    argv = ["unshare", "--mount", "--propagation", "shared", "/bin/sh", "-c", script]
+    done = subprocess.run(argv, env=bench.environ(), cwd="/", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = [line.split() for line in done.stdout.splitlines()]
+    assert [there for there, _ in seen] == ["False", "False", "True", "False"]
+    assert len({number for _, number in seen}) == 1
