@@ -28,7 +28,7 @@ def test_the_table(tmp_path: Path) -> None:
     assert _lines(found) == [
         "climate  generation 12  2026-11-22  Python 3.12  57 packages  256 B  /u/climate",
         "old      generation 1   2026-11-22  Python 3.9   1 package    256 B  /u/old",
-        "broken   generation 3 is missing: /u/broken",
+        "broken   /u/broken: generation 3 is missing",
         "tools    generation 1   2026-11-22  no Python                 256 B  /appl/tools  (the site's)",
     ]
 

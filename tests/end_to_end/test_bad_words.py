@@ -69,7 +69,7 @@ def test_what_is_published_was_damaged(desk: Desk, wheels_spec: Spec) -> None:
         failed = desk.tykky(*words, status=11)
         assert failed.err.startswith(f"error: {file} is damaged: ")
         assert failed.err.endswith(repair)
-    assert f"damaged: {file} is damaged: " in desk.tykky("list", desk.directory).out
+    assert f"env  {env}: .tykky/current/environment.json is damaged: " in desk.tykky("list", desk.directory).out
     desk.tykky("build", "--prefix", env)
     assert desk.tykky("build", "--prefix", env).out == f"{env} is up to date (generation 2)\n"
     assert desk.tykky("verify", env).status == 0

@@ -50,9 +50,8 @@ def _lines(found: tuple[Known, ...]) -> list[str]:
     lines = []
     for known, row in zip(found, cells, strict=True):
         text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False))
-        said = text if known.record else f"{known.problem}:"
-        site = "  (the site's)" if known.origin == "site" else ""
-        lines.append(f"{known.name:<{name}}  {said}{'  ' if known.record else ' '}{known.path}{site}")
+        place = f"{known.path}  (the site's)" if known.origin == "site" else str(known.path)
+        lines.append(f"{known.name:<{name}}  " + (f"{text}  {place}" if known.record else f"{place}: {known.problem}"))
     return lines
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,6 @@ def _known(name: str, path: Path, origin: Origin) -> Known:
             (directory.current / "environment.json").open("rb").close()
         return Known(name, path, origin, directory.record(), None)
     except EnvironmentDirectoryError as error:
-        return Known(name, path, origin, None, error.reason.removeprefix(f"{path}: ").removeprefix(f"{path} "))
+        return Known(name, path, origin, None, re.sub(rf"^{re.escape(str(path))}(: | |/)", "", error.reason))
     except OSError as error:
         return Known(name, path, origin, None, f"cannot be read: {(error.strerror or str(error)).lower()}")
