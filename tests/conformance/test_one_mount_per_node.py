@@ -18,7 +18,7 @@ from tests.conformance.conftest import Bench
 from tests.conformance.test_running_jobs import switch
 from tykky.runtime.kept import Kept, is_used, kept, let_go
 
-MOUNTS = "import os; print(os.stat('/proc/self/ns/mnt').st_ino)"
+MOUNTS = 'import os; print(os.stat("/proc/self/ns/mnt").st_ino)'
 STAY = "import os, sys; print(os.stat('/proc/self/ns/mnt').st_ino, flush=True); sys.stdin.read()"
 FOREVER = 3600  # seconds; no keeper of such an environment ends because nobody uses it
 
