@@ -180,6 +180,21 @@ def test_zsh(zsh: Terminal, desk_with_things: Path) -> None:
         assert zsh.wait_for(desk_with_things / "line") == f"tykky {after}\n", before
 
 
+EVIL = "ev$(touch x)`touch y`;'*"
+
+
+def test_a_name_that_is_code_is_offered_as_a_word(zsh: Terminal, desk_with_things: Path) -> None:
+    make(desk_with_things / "shelf" / EVIL, layer("ab", {"bin/python": 1}))
+    quoted = "ev\\$\\(touch\\ x\\)\\`touch\\ y\\`\\;\\'\\*"
+    zsh.type("tykky activate ev\t\x18\x14")
+    assert zsh.wait_for(desk_with_things / "line") == f"tykky activate {quoted} \n"
+    assert _bash(desk_with_things, "tykky activate ev") == [quoted]
+    script = "complete -C 'tykky activate ev'\n"
+    said = run_script("fish", script, desk_with_things, TYKKY_PATH=f"{desk_with_things}/shelf")
+    assert said.lines == (EVIL,)
+    assert not [path for path in desk_with_things.rglob("?") if path.name in "xy"]
+
+
 def test_zsh_says_what_a_verb_is_for(zsh: Terminal, desk_with_things: Path) -> None:
     zsh.type("tykky d\t\x18\x14")
     zsh.wait_for(desk_with_things / "line")

@@ -87,6 +87,22 @@ prepend-path PATH "/appl/climate/bin"
     )
 
 
+@pytest.mark.skipif(shutil.which("tclsh8.6") is None, reason="tclsh8.6 is not installed")
+@pytest.mark.parametrize("families", [True, False])
+def test_environment_modules_without_families(families: bool, record: GenerationRecord) -> None:
+    known = ["conflict", "setenv", "prepend-path", "module-whatis", *(["family"] if families else [])]
+    program = "".join(f"proc {name} {{args}} {{ puts [list {name} {{*}}$args] }}\n" for name in known)
+    program += render_module(module_file(Path("/appl/my climate"), record, ()), "tcl")
+    assert _read_back([shutil.which("tclsh8.6") or ""], program).decode().splitlines() == [
+        "module-whatis {Name: demo}",
+        "module-whatis {Description: Python environment demo}",
+        *(["family tykky_environment"] if families else []),
+        "conflict demo",
+        "setenv TYKKY_PREFIX {/appl/my climate}",
+        "prepend-path PATH {/appl/my climate/bin}",
+    ]
+
+
 def test_the_text_does_not_change_from_day_to_day(record: GenerationRecord) -> None:
     module = module_file(Path("/appl/climate"), record, PACKAGES)
     assert module == module_file(Path("/appl/climate"), record, PACKAGES[::-1])
