@@ -54,11 +54,13 @@ class Bench:
     place: Path
     images: Callable[[str], Images]
 
-    def environment(self, name: str = "P", kind: str = "venv", count: int = 3, **launch: object) -> Path:
+    def environment(
+        self, name: str = "P", kind: str = "venv", count: int = 3, *, launched: bool = True, **launch: object
+    ) -> Path:
         """Lay out an environment directory of the case's user, with the site's programs in its launch."""
         made = lay_out(self.place / name, self.images(kind), count, programs=self.case.programs, **launch)
         self.case.own(made)
-        if self.case.mount == "joined":
+        if self.case.mount == "joined" and launched:
             self.keep(made)
         return made
 

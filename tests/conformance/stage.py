@@ -68,19 +68,26 @@ def make_images(kind: str, folder: Path) -> Images:
     return Images(kind, tuple(files), tuple(sorted(names)))
 
 
-def lay_out(place: Path, images: Images, count: int = 3, **launch: object) -> Path:
-    """Make an environment directory at `place` with the first `count` images, as its first generation."""
+def lay_out(place: Path, images: Images, count: int = 3, *, parent: Path | None = None, **launch: object) -> Path:
+    """Make an environment directory at `place` with the first `count` images, as its first generation.
+
+    With a `parent`, all but the last image are that directory's; root is trusted.
+    """
     private = place / ".tykky"
     (private / "layers").mkdir(parents=True)
     layers = []
-    for image in images.files[:count]:
+    for number, image in enumerate(images.files[:count]):
+        if parent is not None and number < count - 1:
+            layers.append(os.fspath(parent / ".tykky" / "layers" / image.name))
+            continue
         os.link(image, private / "layers" / image.name)
         layers.append(f".tykky/layers/{image.name}")
     binds = launch.get("binds")
     assert binds is None or isinstance(binds, Binds)
     make_host_image(private / "host.sqfs", PREFIX, images.names, binds=binds, place=place)
     make_inside(private / "inside", PREFIX, images.names)
-    publish(place, 1, Launch(Stack(PREFIX, tuple(layers)), name="demo", **launch))
+    stack = Stack(PREFIX, tuple(layers), trusted=None if parent is None else (0,))
+    publish(place, 1, Launch(stack, name="demo", **launch))
     (place / "bin").mkdir()
     first = place / "bin" / "python"
     first.write_text(render_launcher())
