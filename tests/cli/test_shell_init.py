@@ -66,7 +66,7 @@ def test_a_broken_site_toml_does_not_break_the_login(
     monkeypatch.setenv("TYKKY_SITE", os.fspath(tmp_path / "site.toml"))
     main(["shell-init", "sh"])
     shown = capsys.readouterr()
-    assert "tykky() {" in shown.out
+    assert "_tykky_activate() {" in shown.out
     assert shown.err.startswith(
         f"tykky: the site's environments are not known here: {tmp_path}/site.toml:1: nonsense: "
     )

@@ -13,6 +13,7 @@ import pytest
 from tests.end_to_end.conftest import Desk
 from tests.end_to_end.shells import POSIX, PROGRAMS, SHELLS, installed, need, run_script
 from tests.environment.stacks import layer, make
+from tykky.cli.shell_text import shell_functions
 
 pytestmark = pytest.mark.shells
 
@@ -293,6 +294,21 @@ def test_the_line_of_the_documents(shell: str, shelf: Path, tmp_path: Path) -> N
     done = subprocess.run([*argv, file], env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:2] == [f"{shelf}/one", f"{shelf}/one/bin:{path}"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "ksh93", "mksh"])
+def test_an_alias_of_that_name_gives_way(shell: str, shelf: Path, tmp_path: Path) -> None:
+    need(shell)
+    argv, init = SHELLS[shell]
+    (tmp_path / "functions").write_text(shell_functions(init, {}, "tykky"))
+    file = tmp_path / "script"
+    file.write_text(
+        "alias tykky='echo old' printf=false\nshopt -s expand_aliases 2>/dev/null\n"
+        f'eval "$(cat {tmp_path}/functions)"\ntykky activate one\necho "$TYKKY_PREFIX"\n'
+    )
+    environ = {**os.environ, "TYKKY_PATH": str(shelf)}
+    done = subprocess.run([*argv, file], env=environ, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{shelf}/one\n", "")
 
 
 def test_the_program_alone_says_what_is_missing(desk: Desk) -> None:

@@ -16,8 +16,10 @@ if \command -v __tykky_activate >/dev/null 2>&1; then
 fi
 # An exported function of this name (bash) would go on to shells that know nothing of the others.
 \unset -f tykky 2>/dev/null || :
+# zsh reads all of this before it does the first line of it, and would put an alias of that name in place of the name.
+\eval 'tykky() { _tykky "$@"; }'
 
-tykky() {
+_tykky() {
     case ${1-} in
     activate) \set -- _tykky_activate "$@" ;;
     deactivate) \set -- _tykky_deactivate "$@" ;;
