@@ -12,7 +12,7 @@ import pytest
 
 from tykky.guard import ownership
 from tykky.guard.holder import Process, this_process
-from tykky.guard.ownership import is_left_behind, make_private
+from tykky.guard.ownership import is_left_behind, make_private, private_name, sweep
 
 MAKE = """
 import sys
@@ -43,6 +43,21 @@ def test_its_maker_has_ended(tmp_path: Path) -> None:
     assert is_left_behind(name, ".stage-")
     assert not is_left_behind(name, ".other-")
     assert not is_left_behind(f"{name}-mine", ".stage-")
+
+
+def test_what_the_dead_have_left_is_swept(tmp_path: Path) -> None:
+    folder = tmp_path / made_by_a_dead_process(tmp_path)
+    (folder / "part").write_text("x")
+    file = tmp_path / f"{folder.name[:-8]}01234567"
+    file.write_text("x")
+    link = tmp_path / f"{folder.name[:-8]}89abcdef"
+    link.symlink_to(tmp_path)
+    stays = [make_private(tmp_path, ".stage-"), tmp_path / private_name(".stage-"), tmp_path / ".stage-mine"]
+    for path in stays[1:]:
+        path.write_text("x")
+    sweep(tmp_path, ".stage-")
+    assert sorted(tmp_path.iterdir()) == sorted(stays)
+    sweep(tmp_path / "gone", ".stage-")
 
 
 def test_its_pid_is_another_process_now(tmp_path: Path) -> None:

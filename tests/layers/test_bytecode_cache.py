@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 from tykky.layers.bytecode_cache import BytecodeCache
@@ -32,7 +34,8 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     (other / "pkg" / "__pycache__").rmdir()
     assert kept.restore(key, other)
     assert (other / PYC).read_bytes() == b"bytecode of a"
-    assert [p.name for p in kept.directory.iterdir()] == [key]
+    assert sorted(p.name for p in kept.directory.iterdir()) == [".new", key]
+    assert list((kept.directory / ".new").iterdir()) == []
 
 
 def test_the_key_names_all_that_counts(tmp_path: Path) -> None:
@@ -52,6 +55,21 @@ def test_damage_is_a_miss(tmp_path: Path) -> None:
     for damaged in (whole[:-4], b"", b"nonsense"):
         (kept.directory / key).write_bytes(damaged)
         assert not kept.restore(key, root)
+
+
+def test_what_a_killed_build_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
+    root, kept = make(tmp_path / "one"), cache(tmp_path)
+    (kept.directory / ".new").mkdir(parents=True)
+    dies = (
+        "import os, sys; from pathlib import Path; from tykky.layers.bytecode_cache import BytecodeCache;"
+        "Path.replace = lambda path, target: os.kill(os.getpid(), 9);"
+        "c = BytecodeCache(Path(sys.argv[1]), 'x', '/p'); c.keep('k', Path(sys.argv[2]), [sys.argv[3]])"
+    )
+    killed = subprocess.run([sys.executable, "-c", dies, kept.directory, root, PYC], check=False)
+    assert killed.returncode == -9
+    assert len(list((kept.directory / ".new").iterdir())) == 1
+    kept.keep("another", root, [PYC])
+    assert sorted(p.name for p in kept.directory.rglob("*")) == [".new", "another"]
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

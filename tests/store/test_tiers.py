@@ -33,10 +33,14 @@ class Said(Silent):
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.phases: list[str] = []
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
     def phase(self, title: str, *, total: int | None = None, unit: Unit = "steps") -> Phase:
         self.phases.append(f"{title} {total} {unit}")
@@ -289,6 +293,55 @@ def test_after_a_damaged_one_the_next_store_is_asked(tmp_path, own):
     assert Tiers(own, user, (site,)).bring(KEY, said) == manifest_of(site.image(KEY))
     assert own.image(KEY).read_bytes() == CONTENT
     assert said.warnings == [f"{user.image(KEY)} is passed over: its fingerprint is not that of its manifest"]
+    assert said.notes == [
+        f"{user.image(KEY)} is replaced by the new image: its fingerprint is not that of its manifest"
+    ]
+    assert user.image(KEY).read_bytes() == CONTENT
+    assert Tiers(Store(tmp_path / "next"), user).bring(KEY, said) is not None
+
+
+def _no_manifest(store):
+    record(store).unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "wrong"),
+    [
+        (_flip, "its fingerprint is not that of its manifest"),
+        (_cut, f"it has {len(CONTENT) - 1} bytes, its manifest says {len(CONTENT)}"),
+        (_no_manifest, "it has no manifest"),
+    ],
+    ids=["flipped", "cut", "no manifest"],
+)
+def test_a_damaged_image_in_the_user_s_store_is_replaced_by_a_new_one(tmp_path, damage, wrong):
+    own, user = fill(tmp_path / "own"), fill(tmp_path / "user")
+    damage(user)
+    with user.image(KEY).open("rb") as running:
+        before = running.read()
+        said = Said()
+        Tiers(own, user).offer(KEY, said)
+        running.seek(0)
+        assert running.read() == before  # nobody wrote into it
+    assert said.notes == [f"{user.image(KEY)} is replaced by the new image: {wrong}"]
+    assert (said.warnings, names(user)) == ([], [f"{KEY}.manifest", f"{KEY}.sqfs"])
+    assert user.image(KEY).read_bytes() == CONTENT
+    inode = user.image(KEY).stat().st_ino
+    shutil.rmtree(own.directory)
+    Tiers(fill(tmp_path / "own"), user).offer(KEY, said)
+    assert (user.image(KEY).stat().st_ino, len(said.notes)) == (inode, 1)  # a whole one stays
+
+
+@needs_root
+def test_a_damaged_image_of_another_user_is_left(tmp_path):
+    own, user = fill(tmp_path / "own"), fill(tmp_path / "user")
+    _flip(user)
+    os.chown(user.image(KEY), NOBODY, NOBODY)
+    damaged, said = user.image(KEY).read_bytes(), Said()
+    Tiers(own, user).offer(KEY, said)
+    assert user.image(KEY).read_bytes() == damaged
+    reason = "its sha256 is not that of its manifest"
+    assert said.warnings == [f"{user.directory} does not get the new image {KEY[:12]}: {reason}"]
+    assert said.notes == []
 
 
 def test_a_store_that_may_not_be_read_is_passed_over():

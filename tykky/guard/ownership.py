@@ -78,14 +78,26 @@ def left_behind(place: Path, start: str) -> list[Path]:
         return []
 
 
+def sweep(place: Path, start: str) -> None:
+    """Remove what processes that are gone have left in `place` under names with that start; raises nothing.
+
+    It reads the names in `place`: for a directory in which something is made anyway, and which is not large.
+    """
+    for path in left_behind(place, start):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 @contextlib.contextmanager
 def private_directory(parent: Path, start: str) -> Iterator[Path]:
     """Give a directory for this process alone during the block; what dead ones have left of such is removed before.
 
     Raises `OSError` as mkdir(2) does.
     """
-    for path in left_behind(parent, start):
-        shutil.rmtree(path, ignore_errors=True)
+    sweep(parent, start)
     made = make_private(parent, start)
     try:
         yield made

@@ -1,6 +1,7 @@
 """Bytecode of one package, kept between builds: compiling is most of a build, and most packages stay the same.
 
     <cache>/bytecode/<key>      zlib: a line of JSON ({path: size}), then the .pyc files one after another
+    <cache>/bytecode/.new/      what is being written
 
 The key names everything the bytes depend on: the sources by path and content, the prefix that is recorded in them, and
 what the compiler says of itself. One file per package: the cache may be on a file system that hates small ones.
@@ -10,16 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.digests import document_key, file_fingerprint
+from tykky.guard.ownership import private_name, sweep
 
 _FORMAT = 1
+_START = "b-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,12 @@ class BytecodeCache:
         contents = [(root / path).read_bytes() for path in present]
         head = json.dumps(dict(zip(present, map(len, contents), strict=True))).encode("ascii") + b"\n"
         with contextlib.suppress(OSError):
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+            unfinished = self.directory / ".new"  # of its own: to sweep it, names are read, and of keys there are many
+            unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sweep(unfinished, _START)
+            private = unfinished / private_name(_START)
             try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(zlib.compress(head + b"".join(contents), 1))
-                Path(name).replace(self.directory / key)
+                private.write_bytes(zlib.compress(head + b"".join(contents), 1))
+                private.replace(self.directory / key)
             except OSError:
-                Path(name).unlink(missing_ok=True)
+                private.unlink(missing_ok=True)

@@ -14,11 +14,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from tykky.access import Access
 from tykky.errors import FetchError
+from tykky.guard.ownership import private_directory
 from tykky.layers.archive_problems import refuse_problems
 from tykky.lock.model import Package
 from tykky.progress import Reporter
@@ -95,10 +95,10 @@ def _fetch(
     size = sum(package.size or 0 for package in missing)
     with (
         reporter.phase("download PyPI packages", total=size or None, unit="bytes") as phase,
-        # A thread that was told to stop may still be writing there.
-        TemporaryDirectory(dir=root, prefix=".part-", ignore_cleanup_errors=True) as private,
+        # A thread that was told to stop may still be writing there; then the next download removes it.
+        private_directory(root, ".part-") as private,
     ):
-        downloads = _Downloads(missing, places, access, environ, Path(private))
+        downloads = _Downloads(missing, places, access, environ, private)
         try:
             downloads.start()
             while downloads.left:

@@ -205,8 +205,8 @@ class Store:
             return {self.directory / match[1] for name in names if (match := _GUARD.fullmatch(name))}
         return set()
 
-    def commit(self, image: Path, manifest: Manifest) -> Path:
-        """Give a staged image its name. A whole one that is there already stays: they are equal.
+    def commit(self, image: Path, manifest: Manifest, *, over: bool = False) -> Path:
+        """Give a staged image its name. A whole one that is there already stays, for they are equal; not if `over`.
 
         Two processes may commit one key at once, with images that differ because their tools do: under a guard, so
         that no manifest ever stands beside another one's image.
@@ -218,7 +218,7 @@ class Store:
             path.chmod(0o644)
             flush_file(path)
         with self._committing(manifest.key):
-            if self.whole_manifest(manifest.key) is None:
+            if over or self.whole_manifest(manifest.key) is None:
                 target.unlink(missing_ok=True)  # never a new manifest beside an old image
                 staged.replace(self._manifest_path(manifest.key))
                 image.replace(target)

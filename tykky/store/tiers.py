@@ -90,29 +90,38 @@ class Tiers:
         said = reporter or Silent()
         if (manifest := self.own.whole_manifest(key)) is not None:
             return manifest
+        passed_over = []
         for store in self._others():
             try:
                 if self._brought(store, key, said):
+                    if self.user in passed_over:
+                        self.offer(key, said)
                     return self.own.manifest(key)
             except _PassedOver as reason:
                 said.warn(f"{store.image(key)} is passed over: {reason}")
+                passed_over.append(store)
         return None
 
     def offer(self, key: str, reporter: Reporter | None = None) -> None:
-        """Put an image of our own store into the user's. What prevents that is a warning: the build has its image."""
+        """Put an image of our own store into the user's. What prevents that is a warning: the build has its image.
+
+        One that is there and damaged, and belongs to us, is replaced: it would be passed over for ever.
+        """
         if self.user is None or self.user.directory == self.own.directory:
             return
+        said = reporter or Silent()
         try:
-            with contextlib.suppress(_PassedOver), _offered(self.user, key) as there:
-                if there is not None:
-                    return
+            if (wrong := _wrong_with(self.user, key)) is None:
+                return
             _make_directory(self.user.directory)
             _check_directory(self.user.directory)
             if (manifest := self.own.whole_manifest(key)) is not None:
-                self._give(self.user, manifest, reporter or Silent())
+                self._give(self.user, manifest, said, over=bool(wrong))
+                if wrong:
+                    said.note(f"{self.user.image(key)} is replaced by the new image: {wrong}")
         except (OSError, _PassedOver, EnvironmentDirectoryError) as failure:
             reason = failure.strerror.lower() if isinstance(failure, OSError) and failure.strerror else str(failure)
-            (reporter or Silent()).warn(f"{self.user.directory} does not get the new image {key[:12]}: {reason}")
+            said.warn(f"{self.user.directory} does not get the new image {key[:12]}: {reason}")
 
     def _others(self) -> Iterator[Store]:
         if self.user is not None:
@@ -132,12 +141,12 @@ class Tiers:
                 self.own.commit(staged, offered.manifest)
         return True
 
-    def _give(self, store: Store, manifest: Manifest, reporter: Reporter) -> None:
+    def _give(self, store: Store, manifest: Manifest, reporter: Reporter, *, over: bool) -> None:
         with _regular(self.own.image(manifest.key), shared=False) as image, store.stage() as private:
             stripe(private, self.striping, Commands(), reporter)
             staged = private / image.path.name
             place(image, staged, reporter, link=image.status.st_uid == os.geteuid())
-            store.commit(staged, manifest)
+            store.commit(staged, manifest, over=over)
 
 
 def tiers_of(own: Store, site: Site) -> Tiers:
@@ -164,6 +173,23 @@ def _offered(store: Store, key: str) -> Iterator[_Offered | None]:
         else:
             offered = _checked(store, key, image, record)
         yield offered
+
+
+def _wrong_with(store: Store, key: str) -> str | None:
+    """Return what is wrong with the image of a key in a store of ours; "" if there is none, None if it is whole.
+
+    Raises `_PassedOver` for one that is wrong and another user's: that one is not ours to replace.
+    """
+    try:
+        with _offered(store, key) as there:
+            if there is None:
+                return ""
+            _check_content(Path(f"/proc/self/fd/{there.image.descriptor}"), there)
+            return None
+    except _PassedOver as reason:
+        if os.lstat(store.image(key)).st_uid != os.geteuid():
+            raise
+        return str(reason)
 
 
 def _checked(store: Store, key: str, image: Source, record: Source) -> _Offered:
