@@ -19,6 +19,7 @@ from tests.resolve.conda_asking import CANONICAL
 from tykky.access import Access
 from tykky.digests import file_sha256, tree_fingerprint
 from tykky.errors import ArtifactError, BuildError, FetchError
+from tykky.layers import conda_packages
 from tykky.layers.conda_packages import fetch_and_check, link, owner_of
 from tykky.lock.model import Package
 from tykky.progress import Silent
@@ -224,6 +225,16 @@ def test_three_claimants_where_rattler_would_choose_another(own: tuple[Maker, Ch
     channel.index()
     assert make("a", "b", "c").text("share/all.txt") == "b\n"
     assert make("a", "c").text("share/all.txt") == "c\n"
+
+
+def test_a_file_over_a_directory_is_told_the_same_way_when_rattler_meets_it() -> None:
+    package = Package("has-file", "1", "conda", "linux-64", url="https://x/linux-64/has-file-1-0.conda", build="0")
+    met = (
+        "failed to link has-file-1-0.conda\nCaused by: failed to link 'share/clash'\nCaused by: unexpected io operation "
+        "while removing clobbered file\nCaused by: failed to remove file `/t/share/clash`: Is a directory (os error 21)"
+    )
+    error = conda_packages._link_error(met, [package])
+    assert str(error) == "'share/clash' is a file or link in has-file and a directory in another conda package"
 
 
 def test_a_record_does_not_depend_on_its_neighbours(make: Maker) -> None:

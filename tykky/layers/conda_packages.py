@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
 
 CLOBBERS = "__clobbers__"
+_CLASH = re.compile(r"failed to link '(?P<path>[^'\n]+)'.*Is a directory \(os error 21\)", re.S)
 
 
 def fetch_and_check(packages: Sequence[Package], access: Access, reporter: Reporter) -> None:
@@ -227,9 +229,18 @@ class _Progress:
         self._phase.advance(1)
 
 
+def _clash_error(path: str, name: str) -> BuildError:
+    return BuildError(
+        f"{path!r} is a file or link in {name} and a directory in another conda package",
+        hint="these two cannot stand side by side; leave one of them out, or choose another version",
+    )
+
+
 def _link_error(message: str, packages: Sequence[Package]) -> Exception:
     """Return the error for what rattler could not link, naming the package if the message does."""
     named = next((p for p in packages if file_name(p) in message or display_name(p) in message), None)
+    if named is not None and (clash := _CLASH.search(message)) is not None:  # which of the two comes first is chance
+        return _clash_error(clash["path"], named.name)
     what = file_name(named) if named is not None else "the conda packages"
     return BuildError(f"{what} cannot be linked", output=message)
 
@@ -257,10 +268,7 @@ def _settle(packages: Sequence[Package], target: Path) -> dict[str, tuple[str, .
         owner = owner_of(claimants).name
         if owner in places:
             if (target / path).is_dir() and not (target / path).is_symlink():
-                raise BuildError(
-                    f"{path!r} is a file or link in {owner} and a directory in another conda package",
-                    hint="these two cannot stand side by side; leave one of them out, or choose another version",
-                )
+                raise _clash_error(path, owner)
             (target / places[owner]).replace(target / path)
     shutil.rmtree(target / CLOBBERS, ignore_errors=True)
     (target / "CACHEDIR.TAG").unlink(missing_ok=True)
