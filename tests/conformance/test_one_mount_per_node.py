@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,6 @@ def place(bench: Bench) -> Path:
     return bench.environment(idle=FOREVER)
 
 
-# The number of a mount namespace that is gone may be given to the next: compare with those that are kept alone.
 def mounts(bench: Bench, place: Path, *before: object, **environ: str) -> str:
     """Launch, and return the number of the mount namespace that the program saw."""
     return bench.run(*before, place / "bin" / "python", "-c", MOUNTS, env=bench.environ(**environ)).stdout.strip()
@@ -62,13 +61,18 @@ def keep(bench: Bench, place: Path) -> Kept:
 
 
 @contextmanager
-def staying(bench: Bench, place: Path, text: str = STAY) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def staying(
+    bench: Bench, place: Path, text: str = STAY, *before: object, **environ: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a program that says in which mount namespace it is, and ends when its input does."""
     pipe = subprocess.PIPE
-    argv = bench.argv(place / "bin" / "python", "-c", text)
-    with subprocess.Popen(argv, env=bench.environ(), cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as running:
+    argv = bench.argv(*before, place / "bin" / "python", "-c", text)
+    given = bench.environ(**environ)
+    with subprocess.Popen(argv, env=given, cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as running:
         assert running.stdout is not None
         yield running, running.stdout.readline().strip()
+        assert running.stdin is not None
+        running.stdin.close()
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -124,28 +128,29 @@ def test_a_hundred_and_twenty_eight_at_once_make_one_set(bench: Bench, place: Pa
 def test_two_sessions_two_steps_two_environments_two_generations(bench: Bench, place: Path):
     other = bench.environment("Q", idle=FOREVER)
     step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
-    seen = []
+    with ExitStack() as stack:
 
-    def look(where: Path, *before: object, **environ: str) -> None:
-        known = len(keepers(bench))
-        seen.append(mounts(bench, where, *before, **environ))
-        # Those in a session of their own end with it: their keepers may be gone again, or never come.
-        if not before:
-            until(lambda: len(keepers(bench)) == known + 1)
+        def look(where: Path, *before: object, **environ: str) -> str:
+            return stack.enter_context(staying(bench, where, STAY, *before, **environ))[1]
 
-    look(place)
-    look(other)
-    look(place, **step)
-    look(place, **{**step, "SLURM_STEP_ID": "1"})
-    look(place, **{**step, "SLURMD_NODENAME": "n1"})
-    look(place, PBS_JOBID="7[1].server")
-    look(place, LSB_JOBID="7", LSB_JOBINDEX="2")
-    look(place, "setsid", "--wait")
-    switch(bench, place, 2, layers=2)
-    look(place)
-    assert len(set(seen)) == len(seen) == 9
-    assert mounts(bench, place) == seen[-1]
-    assert mounts(bench, other) == seen[1]
+        # All at the same time: the number of a mount namespace that is gone may be given to the next.
+        seen = [
+            look(place),
+            look(other),
+            look(place, **step),
+            look(place, **{**step, "SLURM_STEP_ID": "1"}),
+            look(place, **{**step, "SLURMD_NODENAME": "n1"}),
+            look(place, PBS_JOBID="7[1].server"),
+            look(place, LSB_JOBID="7", LSB_JOBINDEX="2"),
+            look(place, "setsid", "--wait"),
+        ]
+        until(lambda: len(keepers(bench)) == 8)
+        switch(bench, place, 2, layers=2)
+        seen.append(look(place))
+        assert len(set(seen)) == len(seen) == 9
+        until(lambda: len(keepers(bench)) == 9)
+        assert mounts(bench, place) == seen[-1]
+        assert mounts(bench, other) == seen[1]
 
 
 def test_two_users_never_share(bench: Bench, place: Path):
@@ -325,7 +330,8 @@ def test_a_file_that_is_odd_means_a_private_mount(bench: Bench, place: Path, lin
 def test_a_claim_that_was_left_behind(bench: Bench, place: Path):
     """Of a launch that was killed while it made the mounts: the next one makes them."""
     one = keep(bench, place)
-    let_go(place, bench.environ())
+    os.kill(one.keeper, signal.SIGKILL)
+    one.file.unlink()
     guard = one.file.with_name(one.file.name.replace("kept-", "guard-", 1))
     dead = subprocess.Popen(["/bin/true"])
     dead.wait()
@@ -384,6 +390,8 @@ def test_within_another_environment(bench: Bench, place: Path):
 
 def test_letting_go(bench: Bench, place: Path):
     """Idle mounts are gone at once; programs keep theirs."""
+    if bench.case.user is not None:
+        pytest.skip("each user's own keepers alone")
     one = keep(bench, place)
     assert not is_used(one)
     assert let_go(place, bench.environ()) == 1
