@@ -167,7 +167,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
             if EnvironmentDirectory(target).moment() != seen:
                 plan = planned()  # another build, or a gc, has ended meanwhile
             if plan.missing and plan.why not in ("", ASKED_FOR, SITE_FLATTENS):
-                reporter.note(f"no delta: {plan.why}")
+                reporter.note(f"{'made anew on its parent' if plan.target.lent else 'no delta'}: {plan.why}")
             lent.check(cache_directory(os.environ), reporter)
             workshop = open_workshop(site, open_access(site, offline=wish.offline), Commands(log=log), reporter)
             built = carry_out(
