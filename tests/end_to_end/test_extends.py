@@ -266,6 +266,25 @@ def test_a_parent_that_was_moved(family: Family) -> None:
     assert str(elsewhere) in record(mine)["layers"][0]["image"]  # type: ignore[index]
 
 
+def test_a_link_to_the_parent_leads_elsewhere(family: Family, wheels_spec: Callable[..., str]) -> None:
+    link = family.parent.directory / "newest"
+    link.symlink_to("base")
+    mine = family.built("gamma", extends=str(link))
+    assert record(mine)["parent"] == str(family.base)
+    family.parent.write(wheels_spec("alpha==1.1", "beta", name="base")).tykky("lock")
+    family.parent.tykky("build", "--prefix", "other")
+    link.unlink()
+    link.symlink_to("other")
+    family.built("gamma", "epsilon", extends=str(link))  # what was locked is there
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
+    moved = f"{link} leads to base ({family.parent.directory / 'other'}) now, {family.base} is locked"
+    for words in (("lock", "--check"), ("info", "mine"), ("doctor", "mine"), ("doctor", ".")):
+        assert moved in family.child.tykky(*words).out
+    family.child.tykky("lock", "--rebase")
+    family.child.tykky("build")
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.1 1\n"
+
+
 def test_a_parent_that_is_gone(family: Family) -> None:
     mine = family.built("gamma")
     image = next((family.base / ".tykky" / "layers").glob("*.sqfs"))

@@ -15,7 +15,7 @@ from tykky.cli.options import Place, common
 from tykky.cli.ports import open_relatives, site_binds, site_programs
 from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory
-from tykky.environment.parent import moved_on, recorded_parent
+from tykky.environment.parent import moved_on, recorded_lock
 from tykky.errors import RuntimeUnavailable, TykkyError
 from tykky.layers.squashfs import known_problem
 from tykky.lock.read import read_lock
@@ -77,17 +77,17 @@ def named_places(site: Site) -> Iterator[Finding]:
 
 def extended(site: Site, directory: Path) -> Iterator[Finding]:
     """Yield what has become of the environment that the one at `directory` extends, or its lock there."""
-    environment, lock = EnvironmentDirectory(directory), directory / "tykky.lock"
+    environment, beside = EnvironmentDirectory(directory), directory / "tykky.lock"
     try:
-        parent = recorded_parent(environment) if environment.exists() else None
-        if parent is None and lock.is_file():
-            parent = read_lock(lock).parent
+        lock = recorded_lock(environment) if environment.exists() else None
+        if lock is None and beside.is_file():
+            lock = read_lock(beside)
     except TykkyError as error:
         yield Finding("extends", "warn", error.reason, error.hint)
         return
-    if parent is None:
+    if lock is None or (parent := lock.parent) is None:
         return
-    moved = moved_on(parent, parent.path, open_relatives(site, directory))
+    moved = moved_on(lock, open_relatives(site, directory), at_home=not environment.exists())
     if moved is None:
         yield Finding("extends", "ok", f"{parent.name} ({parent.path}), generation {parent.generation}")
     else:

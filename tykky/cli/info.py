@@ -14,8 +14,8 @@ from tykky.cli.ports import open_relatives, open_site
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe
 from tykky.environment.directory import EnvironmentDirectory
-from tykky.environment.parent import moved_on, recorded_parent
-from tykky.lock.model import Parent
+from tykky.environment.parent import moved_on, recorded_lock
+from tykky.lock.model import Lock
 from tykky.process import Commands
 from tykky.runtime.enter import backend_here
 
@@ -43,33 +43,30 @@ def command(directory: Path, packages: bool, spec: bool, as_json: bool, verbose:
         return
     environment = EnvironmentDirectory(directory.absolute())
     description = describe(environment)
-    parent = recorded_parent(environment)
+    lock = recorded_lock(environment)
     backend = backend_here(description.path, Commands(environ=os.environ)) or "none works here; see 'tykky doctor'"
     if as_json:
         document = _as_json(description, backend)
-        if parent is not None:
-            document["parent"] = {
-                **msgspec.to_builtins(parent),
-                "layer": len(parent.layer),
-                "package": len(parent.package),
-            }
-            document["parent-moved-on"] = _moved_on(parent)
+        if lock is not None and (parent := lock.parent) is not None:
+            counts = {"layer": len(parent.layer), "package": len(parent.package)}
+            document["parent"] = {**msgspec.to_builtins(parent), **counts}
+            document["parent-moved-on"] = _moved_on(lock)
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        _show(description, backend, parent, packages=packages or verbose)
+        _show(description, backend, lock, packages=packages or verbose)
 
 
-def _moved_on(parent: Parent) -> str | None:
-    return moved_on(parent, parent.path, open_relatives(open_site(), Path(parent.path)))
+def _moved_on(lock: Lock) -> str | None:
+    return moved_on(lock, open_relatives(open_site(), Path("/")))
 
 
-def _show(description: Description, backend: str, parent: Parent | None, *, packages: bool) -> None:
+def _show(description: Description, backend: str, lock: Lock | None, *, packages: bool) -> None:
     record = description.record
     print(f"{record.name}: {description.path}")
     print(f"  generation  {record.number}, made {record.created} by {record.made_by}")
-    if parent is not None:
+    if lock is not None and (parent := lock.parent) is not None:
         print(f"  extends     {parent.name} ({parent.path}), generation {parent.generation}")
-        if moved := _moved_on(parent):
+        if moved := _moved_on(lock):
             print(f"              {moved}; 'tykky lock --rebase' and 'tykky build' take what is there now")
     print(f"  prefix      {record.prefix}")
     print(f"  platform    {record.platform}" + (f", Python {record.python}" if record.python else ""))

@@ -101,7 +101,7 @@ def _check(spec: Spec, relatives: Relatives, output: _Output) -> None:
         lines = "\n".join(f"  {reason}" for reason in reasons)
         raise LockStale(f"{output.lock_path} is out of date:\n{lines}", hint="run 'tykky lock'")
     if output.as_json:
-        moved = _moved_on(lock, relatives)
+        moved = moved_on(lock, relatives, at_home=True)
         print(json.dumps({"fresh": True} | ({"parent": moved} if moved else {}), ensure_ascii=False))
     elif not output.quiet:
         print(f"{output.lock_path} answers the spec")
@@ -116,12 +116,6 @@ def _parent(spec: Spec, previous: Lock | None, relatives: Relatives, *, rebase: 
     if previous is not None and previous.parent is not None and previous.requirements.extends == asked and not rebase:
         return previous.parent
     return parent_of(EnvironmentDirectory(relatives.place(asked)), relatives)
-
-
-def _moved_on(lock: Lock, relatives: Relatives) -> str | None:
-    if lock.parent is None:
-        return None
-    return moved_on(lock.parent, lock.requirements.extends or lock.parent.path, relatives)
 
 
 def _previous(lock_path: Path) -> Lock | None:
@@ -191,7 +185,7 @@ class _Output:
 
     def moved_on(self, lock: Lock, relatives: Relatives) -> None:
         """Say so if the extended environment is not what is locked any more."""
-        said = None if self.as_json or self.quiet else _moved_on(lock, relatives)
+        said = None if self.as_json or self.quiet else moved_on(lock, relatives, at_home=True)
         if said is not None:
             print(f"{said}; 'tykky lock --rebase' takes what is there now")
 

@@ -21,7 +21,7 @@ from tykky.environment.directory import EnvironmentDirectory, LayerRecord
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
 from tykky.layers.merged import Merged, merge
-from tykky.lock.model import Package, Parent, ParentLayer
+from tykky.lock.model import Lock, Package, Parent, ParentLayer
 from tykky.lock.read import read_lock
 from tykky.progress import Reporter
 from tykky.store.images import Manifest, load_manifest
@@ -65,8 +65,10 @@ class Relatives:
 def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
     """Return the current generation of an environment, as the lock of a child records it.
 
-    Raises `EnvironmentDirectoryError` if it cannot be read or must not be believed.
+    Its place is the real one: a link such as `pytorch -> pytorch-2.6` may lead elsewhere tomorrow, and what was locked
+    is still there then. Raises `EnvironmentDirectoryError` if it cannot be read or must not be believed.
     """
+    directory = EnvironmentDirectory(directory.path.resolve())
     record = directory.record()
     check_trust(directory.current / "environment.json", relatives)
     if not record.content:
@@ -81,7 +83,7 @@ def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
     platform = lock.locked_platform(record.platform)
     return Parent(
         name=record.name,
-        path=os.fspath(directory.path.absolute()),
+        path=os.fspath(directory.path),
         generation=record.number,
         prefix=record.prefix,
         platform=record.platform,
@@ -95,7 +97,7 @@ def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
 
 
 def _layer(directory: EnvironmentDirectory, layer: LayerRecord) -> ParentLayer:
-    image = os.fspath(directory.image_path(layer).absolute())
+    image = os.fspath(directory.image_path(layer))
     return ParentLayer(layer.kind, layer.key, layer.digest, layer.fingerprint, layer.size, image)
 
 
@@ -116,15 +118,13 @@ def _distributions(paths: Iterable[str]) -> set[str]:
     return {f"{canonicalize_name(match['name'])}=={match['version']}" for match in found if match is not None}
 
 
-def recorded_parent(directory: EnvironmentDirectory) -> Parent | None:
-    """Return the environment that a directory's current generation extends, None if it extends none.
+def recorded_lock(directory: EnvironmentDirectory) -> Lock | None:
+    """Return the lock of a directory's current generation if that extends another environment, else None.
 
-    Raises `EnvironmentDirectoryError` or `LockError` if that cannot be read.
+    Raises `EnvironmentDirectoryError` or `LockError` if it cannot be read.
     """
     record = directory.record()
-    if not record.parent:
-        return None
-    return read_lock(directory.generations / str(record.number) / "tykky.lock").parent
+    return read_lock(directory.generations / str(record.number) / "tykky.lock") if record.parent else None
 
 
 def lend(parent: Parent, asked: str, relatives: Relatives) -> dict[str, Path]:
@@ -176,8 +176,16 @@ def _identity(image: Path, digest: str) -> str:
     return "-".join((*(f"{number:x}" for number in numbers), digest[:32]))
 
 
-def moved_on(parent: Parent, asked: str, relatives: Relatives) -> str | None:
-    """Return in one line what has become of the parent since the lock was made; None if it is the same."""
+def moved_on(lock: Lock, relatives: Relatives, *, at_home: bool = False) -> str | None:
+    """Return in one line what has become of a lock's parent since the lock was made; None if it is the same.
+
+    A relative path of the spec leads to it only `at_home`, where the spec is; elsewhere the recorded place counts.
+    """
+    parent, asked = lock.parent, lock.requirements.extends
+    if parent is None:
+        return None
+    if asked is None or not (at_home or asked.startswith("/") or "/" not in asked):
+        asked = parent.path
     try:
         place = relatives.place(asked)
         record = EnvironmentDirectory(place).record()
@@ -185,6 +193,8 @@ def moved_on(parent: Parent, asked: str, relatives: Relatives) -> str | None:
         return f"{parent.name} cannot be read any more: {error.reason}"
     if record.content == parent.content and record.prefix == parent.prefix:
         return None
+    if place.resolve() != Path(parent.path):
+        return f"{asked} leads to {record.name} ({place.resolve()}) now, {parent.path} is locked"
     return f"{record.name} ({place}) moved on: generation {parent.generation} is locked, it has {record.number}"
 
 
