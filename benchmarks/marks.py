@@ -8,7 +8,6 @@ Every line is one mark: what was measured, the baseline it is measured against, 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from benchmarks.bench import MEGA, TOOLS, Bench, Mark, make_bench
 from benchmarks.children import children
 from benchmarks.clock import PeakDisk, disk_usage, median, paired, seconds
+from benchmarks.launches import interpreter, launches
 from benchmarks.updates import updates
 
 
@@ -111,7 +111,7 @@ def _by_hand(bench: Bench) -> dict[str, float]:
     (work / "requirements.txt").write_text("\n".join(f"{p['name']}=={p['version']}" for p in packages))
     venv = work / "venv"
     uv = [str(TOOLS / "uv"), "--no-config", "--system-certs", "--cache-dir", str(bench.root / "cache" / "uv")]
-    seconds([*uv, "venv", "-q", "--python", _interpreter(bench), str(venv)], bench.environ)
+    seconds([*uv, "venv", "-q", "--python", interpreter(bench.environment), str(venv)], bench.environ)
     install = [*uv, "pip", "install", "-q", "--no-deps", "--python", str(venv / "bin" / "python")]
     install += ["-r", str(work / "requirements.txt")]
     found = {"install": seconds(install, bench.environ)}
@@ -126,52 +126,6 @@ def _by_hand(bench: Bench) -> dict[str, float]:
     found["tree"] = disk_usage(venv)
     shutil.rmtree(work)
     return found
-
-
-def _interpreter(bench: Bench) -> str:
-    """Return the host interpreter that the built environment uses."""
-    record = json.loads((bench.environment / ".tykky" / "current" / "environment.json").read_text())
-    return str(record["interpreter"])
-
-
-def launch(bench: Bench) -> Iterator[Mark]:
-    """Starting `python -c pass` in every backend, against the bare interpreter and a bare `apptainer exec`."""
-    program = str(bench.environment / "bin" / "python")
-    bare = _interpreter(bench)
-    environ = {**bench.environ, "TYKKY_BACKEND": "namespace"}
-    mine, base = paired([program, "-c", "pass"], [bare, "-I", "-c", "pass"], environ, 40)
-    yield Mark(
-        "launch, namespace",
-        (mine - base) * 1000,
-        35,
-        "ms more",
-        f"{mine * 1000:.1f} ms, bare interpreter {base * 1000:.1f} ms",
-    )
-    apptainer = shutil.which("apptainer", path=bench.environ["PATH"])
-    if apptainer is None:
-        print("launch, apptainer: skipped, no apptainer on PATH", file=sys.stderr)
-        return
-    yield from _launch_apptainer(bench, program, apptainer)
-
-
-def _launch_apptainer(bench: Bench, program: str, apptainer: str) -> Iterator[Mark]:
-    private = bench.environment / ".tykky"
-    argv = [apptainer, "--silent", "exec"]
-    for image in sorted((private / "layers").glob("*.sqfs")):
-        argv += ["--overlay", f"{image}:ro"]
-    for top in sorted(Path("/").iterdir()):
-        if top.is_dir() and not top.is_symlink() and top.name not in ("proc", "sys", "dev", "lost+found"):
-            argv += ["-B", str(top)]
-    argv += [str(private / "host.sqfs"), "/tykky/scientific/bin/python", "-c", "pass"]
-    environ = {**bench.environ, "TYKKY_BACKEND": "apptainer"}
-    mine, base = paired([program, "-c", "pass"], argv, environ, 20)
-    yield Mark(
-        "launch, apptainer",
-        (mine - base) * 1000,
-        20,
-        "ms more",
-        f"{mine * 1000:.0f} ms, bare apptainer exec with the same overlays {base * 1000:.0f} ms",
-    )
 
 
 def table(marks: list[Mark]) -> str:
@@ -193,7 +147,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tykky-bench-") as name:
         bench = make_bench(Path(name))
         marks = []
-        for measure in (start, lock, build, launch, children, updates):
+        for measure in (start, lock, build, launches, children, updates):
             for mark in measure(bench):
                 marks.append(mark)
                 print(f"{mark.name}: {mark.value:.4g} {mark.unit} (limit {mark.limit:.4g})", file=sys.stderr)

@@ -80,11 +80,14 @@ def _depth(bench: Bench) -> Iterator[Mark]:
     seconds(bench.tykky("build", "-f", spec, "--prefix", flat, "--flatten"), bench.environ)
     environ = {**bench.environ, "TYKKY_BACKEND": "namespace"}
     many, one = (str(place / "bin" / "python") for place in (deep, flat))
-    mine, base = paired([many, "-c", "pass"], [one, "-c", "pass"], environ, 30)
     count = _layers(deep)
     layers = f"{count} layers against {_layers(flat)}"
-    made_of = f"{layers}: {mine * 1000:.1f} ms, {base * 1000:.1f} ms"
-    yield Mark(f"launch with {count} overlays, namespace", (mine - base) * 1000, 10, "ms more", made_of)
+    for mount in ("shared", "private"):
+        given = {**environ, "TYKKY_MOUNT": mount}
+        mine, base = paired([many, "-c", "pass"], [one, "-c", "pass"], given, 30)
+        made_of = f"{layers}: {mine * 1000:.1f} ms, {base * 1000:.1f} ms"
+        name = "joined" if mount == "shared" else "private"
+        yield Mark(f"launch with {count} overlays, {name}", (mine - base) * 1000, 10, "ms more", made_of)
     mine, base = paired([many, "-c", _IMPORTS], [one, "-c", _IMPORTS], environ, 5)
     yield Mark(
         f"imports with {count} overlays, namespace", mine / base, 1.1, "x", f"{layers}: {mine:.2f} s, {base:.2f} s"
