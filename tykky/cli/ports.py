@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from tykky import runtime
 from tykky.access import Access
 from tykky.digests import Json, document_key
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
-from tykky.environment.parent import Relatives
 from tykky.lock.model import Package
 from tykky.process import Commands, which
 from tykky.progress import Reporter
 from tykky.runtime.interpreter import find_interpreter
-from tykky.runtime.model import Binds, Launch, Stack
 from tykky.site import Site, cache_directory, load_site
 from tykky.spec.model import Spec
 
 if TYPE_CHECKING:
+    from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+    from tykky.environment.parent import Relatives
     from tykky.layers.workshop import Inside, Workshop
     from tykky.resolve.ports import CondaResolver, PypiResolver, PythonChooser
     from tykky.resolve.solve import Ports
+    from tykky.runtime.model import Binds
 
 UV_HINT = "uv comes with tykky: reinstall tykky, or install uv (PyPI and conda: uv); see 'tykky doctor'"
 
@@ -37,6 +37,8 @@ def open_site() -> Site:
 
 def open_relatives(site: Site, directory: Path) -> Relatives:
     """Return how the environments that a spec in `directory` extends are found, and whose are believed."""
+    from tykky.environment.parent import Relatives
+
     return Relatives(directory, site.environments, site.trusted_owners)
 
 
@@ -118,12 +120,15 @@ def site_programs(site: Site) -> dict[str, str]:
 
 def site_binds(site: Site) -> Binds:
     """Return which of the host's directories programs see."""
+    from tykky.runtime.model import Binds
+
     return Binds(site.no_bind, site.bind)
 
 
 def open_inside(site: Site, scratch: Path) -> Inside:
     """Return what runs programs inside while building: the same text that launches use."""
     from tykky.runtime.inside import Inside as RuntimeInside
+    from tykky.runtime.model import Stack
 
     inside = RuntimeInside(
         scratch / "inside", site.backends, site_programs(site), site.program("mksquashfs"), site_binds(site)
@@ -199,6 +204,7 @@ class LaunchPublisher:
 
     def launch(self, spec: Spec, record: GenerationRecord) -> bytes:
         """Return the text of `launch.sh`."""
+        from tykky.runtime.model import Launch, Stack
         from tykky.runtime.render import render_launch
 
         activation = record.activation

@@ -7,6 +7,7 @@ with Python's version and conda's distributions as givens. Each platform is aske
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -249,8 +250,11 @@ def _python_of(parent: Parent, ports: Ports) -> tuple[str | None, Interpreter | 
             hint="extend an environment that has one",
         )
     # The host's may not be there: it is only asked for the metadata of what is no wheel.
+    if parent.interpreter is not None:
+        there = os.access(parent.interpreter, os.X_OK)
+        return version, Interpreter(Path(parent.interpreter), version, magic="") if there else None
     with contextlib.suppress(ToolError):
-        return version, ports.interpreter(parent.interpreter or minor_of(version))
+        return version, ports.interpreter(minor_of(version))
     return version, None
 
 

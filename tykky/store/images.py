@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
-from tykky.guard import forget, guarded, is_forsaken
-from tykky.guard.ownership import left_behind, make_private
 
 MANIFEST_FORMAT = 2
 _STAGE = ".stage-"
@@ -178,6 +176,8 @@ class Store:
         """Give a private directory on the store's file system; it is gone when the block ends."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.sweep()
+        from tykky.guard.ownership import make_private
+
         private = make_private(self.directory, _STAGE)
         try:
             yield private
@@ -186,17 +186,23 @@ class Store:
 
     def leftovers(self) -> list[Path]:
         """Return what processes of this user and host, provably gone, were staging here."""
+        from tykky.guard.ownership import left_behind
+
         return left_behind(self.directory, _STAGE)
 
     def sweep(self) -> None:
         """Remove what processes of this user and host that are provably gone have left. Raises no `OSError`."""
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True)
+        from tykky.guard import forget
+
         for guard in self._guards():
             forget(guard)
 
     def is_forsaken(self) -> bool:
         """Say whether there is a guard of an image, or what was left of taking one, that `sweep` removes."""
+        from tykky.guard import is_forsaken
+
         return any(map(is_forsaken, self._guards()))
 
     def _guards(self) -> set[Path]:
@@ -230,6 +236,8 @@ class Store:
         with contextlib.ExitStack() as stack:
             # Without hard links there are no guards; then only one user's builds come here, one after another.
             with contextlib.suppress(OSError):
+                from tykky.guard import guarded  # only who writes needs it
+
                 path = self.directory / f".{key}.guard"
                 stack.enter_context(guarded(path, f"commit of {key[:12]}", wait=True, say=lambda text: None))
             yield

@@ -7,7 +7,6 @@ resolvers only warn of an extra that is not there, and what it needs is conda's 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +73,8 @@ def _write(directory: Path, name: NormalizedName, version: Version) -> Path:
     }
     record = f"{stem}.dist-info/RECORD"
     members[record] = "".join(f"{member},,\n" for member in [*members, record])
+    import zipfile  # for few locks: most stubs are there
+
     directory.mkdir(parents=True, exist_ok=True)
     with (
         NamedTemporaryFile(dir=directory, prefix=".stub-", delete=False) as file,
