@@ -36,10 +36,14 @@ def launches(bench: Bench) -> Iterator[Mark]:
     private = {**environ, "TYKKY_MOUNT": "private"}
     yield _more("launch, private, two images", [program, *_PASS], [bare, "-I", *_PASS], private, 20)
     yield from _at_once(place, [program, *_PASS], [bare, "-I", *_PASS], environ)
-    inside, unpacked = _interpreter_inside(bench)
-    argv = [str(inside / "bin" / "python"), *_PASS]
-    yield _more("launch, joined, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], environ, 6)
-    yield _more("launch, private, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], private, 45)
+    try:
+        inside, unpacked = _interpreter_inside(bench)
+    except SystemExit as failed:
+        print(f"launch, interpreter in the image: skipped, {failed}", file=sys.stderr)
+    else:
+        argv = [str(inside / "bin" / "python"), *_PASS]
+        yield _more("launch, joined, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], environ, 6)
+        yield _more("launch, private, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], private, 45)
     apptainer = shutil.which("apptainer", path=bench.environ["PATH"])
     if apptainer is None:
         print("launch, apptainer: skipped, no apptainer on PATH", file=sys.stderr)
@@ -48,9 +52,10 @@ def launches(bench: Bench) -> Iterator[Mark]:
 
 
 def interpreter(environment: Path) -> str:
-    """Return the host interpreter that an environment directory of the kind venv was built with."""
+    """Return the host interpreter that an environment directory of the kind venv was built with, itself: no shim."""
     record = json.loads((environment / ".tykky" / "current" / "environment.json").read_text())
-    return str(record["interpreter"])
+    argv = [record["interpreter"], "-I", "-c", "import os, sys; print(os.path.realpath(sys.executable))"]
+    return subprocess.check_output(argv, text=True).strip()
 
 
 def _more(name: str, mine: list[str], base: list[str], environ: Mapping[str, str], limit: float) -> Mark:
