@@ -30,7 +30,7 @@ python = "3.12.*"
 def launches(bench: Bench) -> Iterator[Mark]:
     """Starting `python -c pass`: joined and private, alone and many at once, in every backend."""
     environ = {**bench.environ, "TYKKY_BACKEND": "namespace"}
-    place, bare = _two_images(bench), interpreter(bench.environment)
+    place, bare = _two_images(bench), _bare(bench)
     program = str(place / "bin" / "python")
     yield _more("launch, joined", [program, *_PASS], [bare, "-I", *_PASS], environ, 6)
     private = {**environ, "TYKKY_MOUNT": "private"}
@@ -56,6 +56,13 @@ def interpreter(environment: Path) -> str:
     record = json.loads((environment / ".tykky" / "current" / "environment.json").read_text())
     argv = [record["interpreter"], "-I", "-c", "import os, sys; print(os.path.realpath(sys.executable))"]
     return subprocess.check_output(argv, text=True).strip()
+
+
+def _bare(bench: Bench) -> str:
+    """Return the same interpreter as the environment's, in an empty venv on disk: nothing of its own site counts."""
+    place = bench.root / "bare"
+    seconds([interpreter(bench.environment), "-m", "venv", "--without-pip", str(place)], bench.environ)
+    return str(place / "bin" / "python")
 
 
 def _more(name: str, mine: list[str], base: list[str], environ: Mapping[str, str], limit: float) -> Mark:
