@@ -4,13 +4,15 @@
                                                            is the result, or 77 if nothing can be mounted here
 
 It lives in memory and speaks the kernel's FUSE protocol (include/uapi/linux/fuse.h, 7.31) itself, so no libfuse is
-needed. Both kinds of locks are answered with ENOSYS, as Lustre does. Hard links, renames and times work.
+needed. Both kinds of locks are answered with ENOSYS, as Lustre does. Hard links, symlinks, renames and times work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import signal
 import stat
@@ -18,7 +20,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -57,11 +59,15 @@ class Node:
 class Files:
     """The file system: one method per request. Each takes the node, the request's body and who asks."""
 
+    asked_for_locks = _POSIX_LOCKS | _FLOCK_LOCKS  # and cannot; without these the kernel keeps locks by itself
+
     def __init__(self) -> None:
         self.nodes = {_ROOT: Node(_ROOT, stat.S_IFDIR | 0o755, links=2)}
+        self._numbers = itertools.count(_ROOT + 1)
         self._requests: dict[int, Callable[[Node, bytes, tuple[int, int]], bytes]] = {
-            1: self._lookup, 3: self._getattr, 4: self._setattr, 9: self._mkdir, 10: self._unlink, 11: self._unlink,
-            12: self._rename, 13: self._link, 14: self._open, 15: self._read, 16: self._write, 17: self._statfs,
+            1: self._lookup, 3: self._getattr, 4: self._setattr, 5: self._readlink, 6: self._symlink, 9: self._mkdir,
+            10: self._unlink, 11: self._unlink, 12: self._rename,
+            13: self._link, 14: self._open, 15: self._read, 16: self._write, 17: self._statfs,
             18: self._nothing, 20: self._nothing, 25: self._nothing, 26: self._init, 27: self._open,
             28: self._readdir, 29: self._nothing, 30: self._nothing, 35: self._create, 45: self._rename2,
         }  # fmt: skip
@@ -80,7 +86,7 @@ class Files:
             7,
             31,
             1 << 17,
-            _POSIX_LOCKS | _FLOCK_LOCKS | _BIG_WRITES,
+            _BIG_WRITES | self.asked_for_locks,
             16,
             12,
             1 << 17,
@@ -126,7 +132,7 @@ class Files:
     def _new(self, parent: Node, name: bytes, mode: int, who: tuple[int, int]) -> Node:
         if name in parent.names:
             raise OSError(errno.EEXIST, "")
-        node = Node(max(self.nodes) + 1, mode, owner=who[0], group=who[1])
+        node = Node(next(self._numbers), mode, owner=who[0], group=who[1])
         self.nodes[node.number] = node
         parent.names[name] = node.number
         return node
@@ -139,6 +145,15 @@ class Files:
         _, mode, umask, _ = struct.unpack_from("<4I", body)
         made = self._new(node, body[16:].rstrip(b"\0"), stat.S_IFREG | (mode & ~umask & 0o7777), who)
         return self._entry(made) + self._open(made, b"", who)
+
+    def _symlink(self, node: Node, body: bytes, who: tuple[int, int]) -> bytes:
+        name, target = body.split(b"\0")[:2]
+        made = self._new(node, name, stat.S_IFLNK | 0o777, who)
+        made.content.extend(target)
+        return self._entry(made)
+
+    def _readlink(self, node: Node, body: bytes, who: tuple[int, int]) -> bytes:
+        return bytes(node.content)
 
     def _unlink(self, node: Node, body: bytes, who: tuple[int, int]) -> bytes:
         name = body.rstrip(b"\0")
@@ -202,9 +217,8 @@ class Files:
         return b""
 
 
-def serve(device: int) -> None:
+def serve(device: int, files: Files) -> None:
     """Answer the kernel until the file system is unmounted."""
-    files = Files()
     while True:
         try:
             request = os.read(device, 1 << 18)
@@ -252,24 +266,31 @@ def run(at: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False, timeout=240)
 
 
-def main(at: str, *command: str) -> int:
+@contextlib.contextmanager
+def mounted(at: str, files: Files) -> Iterator[None]:
+    """Serve a file system at a directory, in a mount namespace that is ours alone. Raises `OSError`."""
     device = os.open("/dev/fuse", os.O_RDWR)
-    try:
-        mount(device, at)
-    except OSError as error:
-        print(f"mount: {error.strerror} ({error.errno})", file=sys.stderr)
-        return CANNOT_MOUNT
+    mount(device, at)
     server = os.fork()
     if server == 0:
         _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no server without a mount to serve
-        serve(device)
+        serve(device, files)
         os._exit(0)
     os.close(device)
     try:
-        return subprocess.run(command, check=False).returncode
+        yield
     finally:
         _LIBC.umount2(os.fsencode(at), 2)  # MNT_DETACH
         os.waitpid(server, 0)
+
+
+def main(at: str, *command: str) -> int:
+    try:
+        with mounted(at, Files()):
+            return subprocess.run(command, check=False).returncode
+    except OSError as error:
+        print(f"mount: {error.strerror} ({error.errno})", file=sys.stderr)
+        return CANNOT_MOUNT
 
 
 if __name__ == "__main__":

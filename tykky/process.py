@@ -189,7 +189,8 @@ class Commands:
 
     def _write(self, text: str) -> None:
         if self.log is not None and text:
-            with self.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            # A cache that cannot be written ends what needs it; a log alone is no reason to.
+            with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
 
 

@@ -230,8 +230,9 @@ def test_three_claimants_where_rattler_would_choose_another(own: tuple[Maker, Ch
 def test_a_file_over_a_directory_is_told_the_same_way_when_rattler_meets_it() -> None:
     package = Package("has-file", "1", "conda", "linux-64", url="https://x/linux-64/has-file-1-0.conda", build="0")
     met = (
-        "failed to link has-file-1-0.conda\nCaused by: failed to link 'share/clash'\nCaused by: unexpected io operation "
-        "while removing clobbered file\nCaused by: failed to remove file `/t/share/clash`: Is a directory (os error 21)"
+        "failed to link has-file-1-0.conda\nCaused by: failed to link 'share/clash'\n"
+        "Caused by: unexpected io operation while removing clobbered file\n"
+        "Caused by: failed to remove file `/t/share/clash`: Is a directory (os error 21)"
     )
     error = conda_packages._link_error(met, [package])
     assert str(error) == "'share/clash' is a file or link in has-file and a directory in another conda package"

@@ -229,9 +229,14 @@ def logged() -> Iterator[Path]:
     except Exception:
         raise
     except BaseException:  # interrupted: nobody asks why
-        log.unlink(missing_ok=True)
+        _forget(log)
         raise
-    log.unlink(missing_ok=True)
+    _forget(log)
+
+
+def _forget(log: Path) -> None:
+    with contextlib.suppress(OSError):  # what was built is built
+        log.unlink(missing_ok=True)
 
 
 def _report(built: Built, seconds: float, output: Output, flatten_from: int) -> None:
