@@ -425,3 +425,20 @@ def test_what_the_host_mounts_later(bench: Bench, place: Path):
     seen = [line.split() for line in done.stdout.splitlines()]
     assert [there for there, _ in seen] == ["False", "False", "True", "False"]
     assert len({number for _, number in seen}) == 1
+
+
+def test_a_lone_image(bench: Bench):
+    """Without an overlay, nobody outside may look at what is mounted; a directory made anew is noticed all the same."""
+    place = bench.environment("L", count=1, idle=FOREVER)
+    one = keep(bench, place)
+    with staying(bench, place) as (_, seen):
+        assert mounts(bench, place) == seen
+        time.sleep(3)  # the keeper has looked
+        assert alive(one.keeper)
+    place.rename(bench.place / "M")
+    shutil.copytree(bench.place / "M", place, symlinks=True)
+    bench.case.own(place)
+    with staying(bench, place) as (running, other):
+        assert other != seen
+        running.communicate()
+    assert bench.run(place / "bin" / "python", "-c", "import thing; print(thing.where)").stdout == "bottom\n"

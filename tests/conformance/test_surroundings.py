@@ -150,6 +150,7 @@ def test_what_others_wrote_is_not_believed(bench: Bench, environment: Path):
     if bench.case.user is None:
         pytest.skip("needs a second user")
     run = bench.place / "home" / "run" / "tykky"
+    shutil.rmtree(run, ignore_errors=True)
     run.mkdir(mode=0o777)
     run.chmod(0o777)  # root's, not the user's
     (run / f"probe-{bench.case.backend}").write_text("nonsense\n")

@@ -35,7 +35,7 @@ _STALE = (
     *("CLEANENV", "CONTAIN", "CONTAINALL", "CWD", "FAKEROOT", "HOME", "HOSTNAME", "NO_MOUNT", "OVERLAYIMAGE", "PWD"),
     *("SCRATCH", "UNSQUASH", "UTS", "WORKDIR", "WRITABLE", "WRITABLE_TMPFS"),
 )
-_BARE = ("serve.sh.j2", "server.sh.j2", "show.sh.j2", "within.sh.j2", "environ.sh.j2", "keeper.sh.j2")
+_BARE = ("serve.sh.j2", "server.sh.j2", "show.sh.j2", "within.sh.j2", "environ.sh.j2", "keeper.sh.j2", "covered.sh.j2")
 
 
 def quote(text: str) -> str:
