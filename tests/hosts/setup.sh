@@ -4,6 +4,7 @@
 #   /opt/apptainer-userns   Apptainer without setuid, from Debian sid, beside the system's own libc
 #   /opt/apptainer-suid     Apptainer with the setuid starter, from ../shared/hosts if that is there
 #   tykky-test              an ordinary user with subordinate ids
+#   tykky-staff, -alice, -bob, -mallory     the people of tests/users, all of them in the group tykky-project
 #   zsh, ksh93, mksh, fish  the shells that activation speaks to, beside bash, dash and busybox
 #   module                  Environment Modules; and Lmod, in /opt/lmod
 #
@@ -43,6 +44,11 @@ add_user() {
     usermod --append --groups tykky-more "$USER_NAME"
     for file in /etc/subuid /etc/subgid; do
         grep -q "^$USER_NAME:" "$file" 2>/dev/null || printf '%s:400000:65536\n' "$USER_NAME" >>"$file"
+    done
+    getent group tykky-project >/dev/null || groupadd tykky-project
+    for name in staff alice bob mallory; do
+        getent passwd "tykky-$name" >/dev/null ||
+            useradd --no-create-home --home-dir / --shell /bin/sh --groups tykky-project "tykky-$name"
     done
     # Real clusters have 666; a bare virtual machine may have 600.
     if [ -e /dev/fuse ]; then chmod 666 /dev/fuse; else say 'no /dev/fuse: nothing can be mounted here'; fi
