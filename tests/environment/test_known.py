@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from tests.environment.stacks import layer, make
 from tests.ordinary import as_ordinary_user, open_place
 from tykky.environment.known import Known, known_environments, search_path
+from tykky.guard.holder import user_name
 
 LAYER = layer("ab", {"bin/python": 1})
 
@@ -67,8 +69,12 @@ def test_a_directory_that_may_not_be_read_is_named() -> None:
             (place / "half/env/.tykky/generations").chmod(0)
             (place / "shut").chmod(0)
             found = known_environments([place / "shut", place / "half"], {"env": place / "shut/env"})
-            no = "cannot be read: permission denied"
-            assert [(known.name, known.problem) for known in found] == [("shut", no), ("env", no), ("env", no)]
+            no, me = "cannot be read", user_name(os.geteuid())
+            assert [(known.name, known.problem) for known in found] == [
+                ("shut", f"{no}: permission denied"),
+                ("env", f"{no}: {me} does not let you into {place}/half/env/.tykky/generations"),
+                ("env", f"{no}: {me} does not let you into {place}/shut"),
+            ]
 
         as_ordinary_user(work)
 

@@ -95,7 +95,9 @@ class Person:
             self.own(made, 0o755)
         self.write(folder / "site.toml", text)
 
-    def spec(self, desk: Path, name: str, *dependencies: str, extends: str | Path | None = None, more: str = "") -> Path:
+    def spec(
+        self, desk: Path, name: str, *dependencies: str, extends: str | Path | None = None, more: str = ""
+    ) -> Path:
         """Write a tykky.toml that asks for wheels of the house."""
         base = f'python = "{MINOR}"\n' if extends is None else ""
         extension = "" if extends is None else f'extends = "{extends}"\n'

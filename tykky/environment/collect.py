@@ -190,7 +190,11 @@ def _images(
 
 
 def _leased(lease: Lease) -> str:
-    gone = "" if Path(lease.environment).exists() else ", which is not to be seen from here"
+    try:
+        seen = Path(lease.environment).exists()
+    except OSError:  # in a directory that is closed to us
+        seen = False
+    gone = "" if seen else ", which is not to be seen from here"
     return f"{lease.environment}{gone} uses it"
 
 

@@ -18,7 +18,9 @@ from pathlib import Path
 import msgspec
 
 from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.holder import user_name
 from tykky.store.images import Manifest, Store, load_manifest
+from tykky.store.regular import read_regular
 
 RECORD_FORMAT = 1
 _LONG_NAME = 170  # bytes; file systems take 255, and a private name has up to 80 more in it
@@ -26,6 +28,10 @@ _LONG_NAME = 170  # bytes; file systems take 255, and a private name has up to 8
 
 class NewerRecord(EnvironmentDirectoryError):
     """A generation that a newer Tykky published."""
+
+
+class ClosedDirectory(EnvironmentDirectoryError):
+    """One that its owner does not let us read. What it holds may be as good as ever."""
 
 
 class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
@@ -125,8 +131,14 @@ class EnvironmentDirectory:
         return self.beside.with_name(f"{self.beside.name}guard")
 
     def exists(self) -> bool:
-        """Return whether this is an environment directory with a published generation."""
-        return self.current.is_symlink()
+        """Return whether this is an environment directory with a published generation.
+
+        Raises `ClosedDirectory` if we may not look.
+        """
+        try:
+            return self.current.is_symlink()
+        except PermissionError:
+            raise closed(self.path, self.current) from None
 
     def record(self, number: int | None = None) -> GenerationRecord:
         """Return the record of a generation, by default the current one.
@@ -138,12 +150,15 @@ class EnvironmentDirectory:
         folder = self.current if number is None else self.generations / str(number)
         file = folder / "environment.json"
         try:
-            record = msgspec.json.decode(file.read_bytes(), type=GenerationRecord)
+            record = msgspec.json.decode(read_regular(file), type=GenerationRecord)
         except FileNotFoundError:
             name = self.current.readlink().name if number is None else number
             raise EnvironmentDirectoryError(f"{self.path}: generation {name} is missing", hint=_REPAIR) from None
+        except PermissionError:
+            raise closed(self.path, file) from None
         except (msgspec.DecodeError, OSError) as error:
-            raise EnvironmentDirectoryError(f"{file} is damaged: {error}", hint=_REPAIR) from None
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise EnvironmentDirectoryError(f"{file} is damaged: {reason}", hint=_REPAIR) from None
         if record.format > RECORD_FORMAT:
             raise NewerRecord(
                 f"{file} has format {record.format}, this tykky reads {RECORD_FORMAT}",
@@ -161,11 +176,11 @@ class EnvironmentDirectory:
     def readable_record(self) -> GenerationRecord | None:
         """Return the current generation's record, None if there is none or it is damaged: a build makes another one.
 
-        Raises `NewerRecord`: what a newer Tykky made is not damaged.
+        Raises `NewerRecord` and `ClosedDirectory`: what a newer Tykky made, or others keep closed, is not damaged.
         """
         try:
             return self.record() if self.exists() else None
-        except NewerRecord:
+        except (NewerRecord, ClosedDirectory):
             raise
         except EnvironmentDirectoryError:
             return None
@@ -233,3 +248,19 @@ def no_environment(path: Path) -> EnvironmentDirectoryError:
     return EnvironmentDirectoryError(
         f"{path} is no environment directory", hint="name the directory that 'tykky build' published"
     )
+
+
+def closed(environment: Path, file: Path) -> ClosedDirectory:
+    """Return the error for a file of an environment that may not be read: it names what its owner has to open."""
+    file = Path(os.path.realpath(file))  # `current` is a link
+    above = [path for path in reversed(file.parents) if not os.access(path, os.X_OK)]
+    door = above[0] if above else file
+    try:
+        owner = user_name(door.stat().st_uid)
+    except OSError:  # gone meanwhile
+        owner = "its owner"
+    if above:
+        reason, hint = f"{owner} does not let you into {door}", f"ask for it: chmod a+rx {door}"
+    else:
+        reason, hint = f"{owner} does not let you read {file.name}", f"ask for it: chmod a+r {file}"
+    return ClosedDirectory(f"{environment} cannot be read: {reason}", hint=hint)

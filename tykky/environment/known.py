@@ -5,7 +5,6 @@ Only `environment.json` of each is read, so that a list of hundreds of environme
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,15 +77,13 @@ def _below(roots: Iterable[Path], origin: Origin) -> Iterator[Known]:
 def _is_environment(path: Path) -> bool:
     try:
         return EnvironmentDirectory(path).exists() or is_of_ancestor(path)
-    except OSError:  # one that others may not look into
+    except (OSError, EnvironmentDirectoryError):  # one that others may not look into
         return False
 
 
 def _known(name: str, path: Path, origin: Origin) -> Known:
     directory = EnvironmentDirectory(path)
     try:
-        with contextlib.suppress(FileNotFoundError):  # what is not there is damage, what may not be read is none
-            (directory.current / "environment.json").open("rb").close()
         return Known(name, path, origin, directory.record(), None)
     except EnvironmentDirectoryError as error:
         return Known(name, path, origin, None, re.sub(rf"^{re.escape(str(path))}(: | |/)", "", error.reason))

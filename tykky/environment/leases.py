@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,7 +21,14 @@ import msgspec
 
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.holder import user_name
+from tykky.guard.ownership import private_name
 from tykky.store.images import flush_file
+from tykky.store.regular import read_regular
+
+_NAMED = re.compile(r"[0-9a-f]{32}\.json")
+_PATH = re.compile(r"/[^\0-\x1f\x7f-\x9f]*")  # it is printed
+_LARGEST = 1 << 20  # bytes; ten thousand images have fewer
 
 
 class Lease(msgspec.Struct, frozen=True, rename="kebab"):
@@ -32,21 +42,53 @@ class Lease(msgspec.Struct, frozen=True, rename="kebab"):
 def read_leases(directory: EnvironmentDirectory) -> tuple[Lease, ...]:
     """Return all leases, sorted by environment.
 
-    Raises `EnvironmentDirectoryError` for one that cannot be read: which images it means is not known then.
+    Anybody may have written them, so nothing of them is followed or waited for. Raises `EnvironmentDirectoryError` for
+    one that cannot be read: which images it means is not known then.
     """
     found = []
-    for path in sorted(directory.leases.glob("[!.]*.json")):
+    for path in _files(directory):
         try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=Lease))
+            found.append(_decoded(path))
         except FileNotFoundError:
             continue  # taken back meanwhile
         except (msgspec.MsgspecError, OSError) as error:
             raise EnvironmentDirectoryError(
-                f"{path} is damaged: {error}",
+                f"{path}{_of(path)} is damaged: {(error.strerror if isinstance(error, OSError) else None) or error}",
                 hint="it names images that another environment uses; build that one again, or remove the file if it is "
                 "gone",
             ) from None
     return tuple(sorted(found, key=lambda lease: lease.environment))
+
+
+def _files(directory: EnvironmentDirectory) -> list[Path]:
+    try:
+        names = sorted(os.listdir(directory.leases))  # noqa: PTH208 - names are all that is needed
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise EnvironmentDirectoryError(
+            f"{directory.leases} cannot be read: {(error.strerror or str(error)).lower()}",
+            hint="which images other environments use is not known then; its owner has to let you read it",
+        ) from None
+    return [directory.leases / name for name in names if _NAMED.fullmatch(name)]
+
+
+def _decoded(path: Path) -> Lease:
+    """Return the lease in a file. Raises `OSError` or `MsgspecError`."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link", os.fspath(path))
+    lease = msgspec.json.decode(read_regular(path, _LARGEST), type=Lease)
+    if not _PATH.fullmatch(lease.environment):
+        raise msgspec.ValidationError("it names no environment")
+    return lease
+
+
+def _of(path: Path) -> str:
+    """Say whose a file is, if it is not ours."""
+    with contextlib.suppress(OSError):
+        owner = path.lstat().st_uid
+        return "" if owner == os.geteuid() else f" (of {user_name(owner)})"
+    return ""
 
 
 def write_lease(directory: EnvironmentDirectory, child: Path, keys: Sequence[str]) -> Path:
@@ -57,12 +99,21 @@ def write_lease(directory: EnvironmentDirectory, child: Path, keys: Sequence[str
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     lease = Lease(os.fspath(child.absolute()), tuple(sorted(set(keys))), now)
-    directory.leases.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        directory.leases.mkdir()
+        directory.leases.chmod(0o755 | (directory.private.stat().st_mode & (stat.S_IWGRP | stat.S_ISGID)))
     path = _file(directory, child)
-    staged = path.with_name(f".{path.stem}-{os.getpid()}.new")
-    staged.write_bytes(msgspec.json.encode(lease) + b"\n")
-    flush_file(staged)
-    staged.replace(path)
+    staged = directory.leases / private_name(".")
+    try:
+        # The directory may be for everybody to write: what stands there under this name is not ours to write into.
+        with staged.open("xb") as file:
+            file.write(msgspec.json.encode(lease) + b"\n")
+        staged.chmod(0o644)  # for who collects, whatever our umask
+        flush_file(staged)
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
     flush_file(directory.leases)
     return path
 
@@ -103,7 +154,7 @@ def borrowed(child: EnvironmentDirectory) -> dict[Path, set[str]]:
 def _read(path: Path) -> Lease:
     """Return one lease, an empty one for a file that cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Lease)
+        return _decoded(path)
     except (msgspec.MsgspecError, OSError):
         return Lease("", (), "")
 

@@ -6,6 +6,7 @@ only if their owner is trusted, nobody else can write to them, and they are what
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -17,7 +18,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from tykky.digests import file_sha256
-from tykky.environment.directory import EnvironmentDirectory, LayerRecord
+from tykky.environment.directory import EnvironmentDirectory, LayerRecord, closed
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
 from tykky.layers.merged import Merged, merge
@@ -69,8 +70,12 @@ def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
     is still there then. Raises `EnvironmentDirectoryError` if it cannot be read or must not be believed.
     """
     directory = EnvironmentDirectory(directory.path.resolve())
-    record = directory.record()
-    check_trust(directory.current / "environment.json", relatives)
+    number = directory.current_number()  # one generation, even if another one takes its place now
+    folder = directory.generations / str(number)
+    for name in ("environment.json", "tykky.lock"):
+        with contextlib.suppress(FileNotFoundError):  # which is said below
+            _check_file(directory, folder / name, relatives)
+    record = directory.record(number)
     if not record.content:
         raise EnvironmentDirectoryError(
             f"{directory.path} was built by {record.made_by}, which does not say what it holds",
@@ -78,7 +83,6 @@ def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
         )
     layers = tuple(_layer(directory, layer) for layer in record.layers)
     manifests = [_believed(layer, Path(layer.image), relatives) for layer in layers]
-    folder = directory.generations / str(record.number)
     lock = read_lock(folder / "tykky.lock")
     platform = lock.locked_platform(record.platform)
     return Parent(
@@ -137,6 +141,7 @@ def lend(parent: Parent, asked: str, relatives: Relatives) -> dict[str, Path]:
     for layer in parent.layer:
         image = next((path for path in _places(layer, asked, relatives) if _is_there(path)), None)
         if image is None:
+            _check_open(Path(layer.image))
             raise EnvironmentDirectoryError(
                 f"the image {layer.key[:12]} of {parent.name} is gone: it was {layer.image}",
                 hint=f"{parent.name} moved on, or was moved: 'tykky lock --rebase' takes what is there now",
@@ -150,12 +155,17 @@ def check_content(parent: Parent, images: Mapping[str, Path], checked: Path, rep
     """Raise `EnvironmentDirectoryError` for an image whose sha256 is not the lock's.
 
     `checked` is a private directory of ours that remembers which files were read already: a file of the same device,
-    inode, size and times is the same file (its ctime cannot be set back).
+    inode, size and times is the same file (its ctime cannot be set back). What others may have written there is not
+    believed.
     """
-    waiting = [layer for layer in parent.layer if not (checked / _identity(images[layer.key], layer.digest)).exists()]
+    ours = _is_private(checked)
+    waiting = [
+        layer
+        for layer in parent.layer
+        if not ours or not (checked / _identity(images[layer.key], layer.digest)).exists()
+    ]
     if not waiting:
         return
-    checked.mkdir(mode=0o700, parents=True, exist_ok=True)
     total = sum(layer.size for layer in waiting)
     with reporter.phase(f"check images of {parent.name}", total=total, unit="bytes") as phase:
         for layer in waiting:
@@ -167,7 +177,18 @@ def check_content(parent: Parent, images: Mapping[str, Path], checked: Path, rep
                     f"{image} is not what the lock says: expected sha256 {layer.digest}, got {digest}",
                     hint=f"do not use it; tell the owner of {parent.path}",
                 )
-            (checked / before).touch(mode=0o600)
+            if ours:
+                (checked / before).touch(mode=0o600)
+
+
+def _is_private(directory: Path) -> bool:
+    """Make a directory if it is not there; say whether it is ours and nobody else can write to it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _identity(image: Path, digest: str) -> str:
@@ -204,10 +225,7 @@ def check_trust(path: Path, relatives: Relatives) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise EnvironmentDirectoryError(f"{path} is no regular file", hint="tell the owner of that environment")
     if not relatives.trusts(status.st_uid):
-        raise EnvironmentDirectoryError(
-            f"{path} belongs to {user_name(status.st_uid)}, who is not trusted here",
-            hint=f'if you trust them, write owners = ["{user_name(status.st_uid)}"] under [trust] in site.toml',
-        )
+        raise _distrusted(path, status.st_uid)
     if status.st_mode & 0o022:
         who = "everybody" if status.st_mode & 0o002 else "its group"
         raise EnvironmentDirectoryError(
@@ -215,12 +233,57 @@ def check_trust(path: Path, relatives: Relatives) -> None:
         )
 
 
+def _distrusted(path: Path, owner: int) -> EnvironmentDirectoryError:
+    name = user_name(owner)
+    return EnvironmentDirectoryError(
+        f"{path} belongs to {name}, who is not trusted here",
+        hint=f'if you trust them, write owners = ["{name}"] under [trust] in site.toml',
+    )
+
+
+def _check_file(directory: EnvironmentDirectory, path: Path, relatives: Relatives) -> None:
+    try:
+        check_trust(path, relatives)
+    except PermissionError:
+        raise closed(directory.path, path) from None
+
+
+def _check_folder(folder: Path, relatives: Relatives) -> None:
+    """Raise for a directory whose owner could put anything under the names in it, and is not trusted.
+
+    Its group may write to it: who shares a project's directory shares what is in it, and the owners of the files are
+    looked at as well.
+    """
+    status = folder.stat()
+    if not relatives.trusts(status.st_uid):
+        raise _distrusted(folder, status.st_uid)
+    if status.st_mode & 0o002 and not status.st_mode & stat.S_ISVTX:
+        raise EnvironmentDirectoryError(
+            f"everybody can write to {folder}", hint=f"its owner has to change that: chmod o-w {folder}"
+        )
+
+
+def _check_open(path: Path) -> None:
+    """Raise `ClosedDirectory` for a file in a directory that is closed to us, or that we may not read."""
+    try:
+        path.stat()
+        readable = not path.is_file() or os.access(path, os.R_OK)
+    except PermissionError:
+        readable = False
+    except OSError:
+        return
+    if not readable:
+        raise closed(path, path)
+
+
 def _believed(layer: ParentLayer, image: Path, relatives: Relatives) -> Manifest:
     """Return the manifest of an image after a look at both files."""
     record = image.with_suffix(".manifest")
+    _check_open(image)
     for path in (image, record):
         try:
             check_trust(path, relatives)
+            _check_folder(path.parent, relatives)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise EnvironmentDirectoryError(

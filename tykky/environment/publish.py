@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator[EnvironmentDirectory]:
         raise cannot_write(beside.parent, error) from None
     try:
         yield EnvironmentDirectory(staged)
-        staged.chmod(0o777 & ~_umask())
+        _set_mode(staged, 0o777 & ~_umask())
         _rename_new(staged, path)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
@@ -123,6 +123,7 @@ def publish(directory: EnvironmentDirectory, generation: Generation) -> None:
         staged = make_private(directory.generations, ".stage-")
         try:
             _write_generation(staged, generation)
+            _open_below(directory, staged)
             staged.rename(target)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
@@ -164,7 +165,32 @@ def _write_generation(staged: Path, generation: Generation) -> None:
         path.write_bytes(content)
         path.chmod(0o644)
         flush_file(path)
-    staged.chmod(0o777 & ~_umask())
+
+
+def _open_below(directory: EnvironmentDirectory, generation: Path) -> None:
+    """Let all who may enter P read what is below it, whatever umask this process has.
+
+    P itself is the door: made by the umask of its first build, opened and closed by its owner. Where its group may
+    write to it, it may below, too; others never.
+    """
+    door = stat.S_IMODE(directory.path.stat().st_mode) if directory.exists() else 0o777 & ~_umask()
+    private = directory.private
+    programs = directory.path / "bin"
+    programs.mkdir(exist_ok=True)
+    for path in (generation, private, directory.generations, directory.store.directory, private / "inside", programs):
+        with contextlib.suppress(OSError):  # somebody else's, who sees to it
+            _set_mode(path, 0o755 | (door & stat.S_IWGRP))
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Set the permissions of a directory and leave it to the group that it hands on (setgid). Follows no symlink."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        before = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if before != (wanted := mode | (before & stat.S_ISGID)):
+            os.fchmod(descriptor, wanted)
+    finally:
+        os.close(descriptor)
 
 
 def _link_programs(directory: EnvironmentDirectory, programs: Iterable[str], text: bytes | None) -> None:

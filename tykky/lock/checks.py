@@ -67,6 +67,8 @@ def _parent(parent: Parent) -> Iterator[Finding]:
     """A parent's prefix and images become mounts, its packages are installed again where they share files with ours."""
     if not _PREFIX.fullmatch(parent.prefix):
         yield Finding(("prefix",), f"{parent.prefix!r} is not a prefix such as '/tykky/base'")
+    if not parent.name.isprintable():
+        yield Finding(("name",), f"{parent.name!r} is not a name")
     for key, path in (("path", parent.path), ("interpreter", parent.interpreter)):
         if path is not None and not _ABSOLUTE.fullmatch(path):
             yield Finding((key,), f"{path!r} is not an absolute path")

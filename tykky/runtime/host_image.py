@@ -50,9 +50,11 @@ def make_host_image(
         if binds is not None and place is not None and binds.hides(str(place)):
             (tree / str(place).lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
         image = staging / "host.sqfs"
+        # Its directories have the modes of this process's umask; who enters it may be anybody.
+        modes = ["-action", "chmod(u=rwX,go=rX)@true"]
         options = ["-noappend", "-no-progress", "-quiet", "-all-root", "-no-xattrs", "-comp", "gzip"]
         times = ["-all-time", "0", "-mkfs-time", "0"]
-        Commands().run([program or "mksquashfs", tree, image, *options, *times])
+        Commands().run([program or "mksquashfs", tree, image, *options, *modes, *times])
         image.chmod(0o644)
         image.rename(path)
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tykky.errors import EnvironmentDirectoryError
+from tykky.store.regular import read_regular
 
 MANIFEST_FORMAT = 2
 _STAGE = ".stage-"
@@ -118,7 +119,7 @@ def _repair(manifest: Path) -> str:
 @lru_cache(maxsize=32)
 def _read_manifest(path: Path, identity: tuple[int, ...]) -> Manifest:
     """Read a manifest once: a build asks for those of the same few layers again and again."""
-    document = json.loads(gzip.decompress(path.read_bytes()))
+    document = json.loads(gzip.decompress(read_regular(path)))
     if document["format"] != MANIFEST_FORMAT:
         reason = f"{path} has format {document['format']}, this tykky reads {MANIFEST_FORMAT}"
         if document["format"] > MANIFEST_FORMAT:
