@@ -356,10 +356,10 @@ def test_an_owner_who_is_not_trusted(family: Family) -> None:
     for path in (family.base / ".tykky" / "current" / "environment.json", *family.base.glob(".tykky/layers/*")):
         os.chown(path, 12345, -1)
     failed = family.ask("gamma").tykky("lock", status=11)
-    path = family.base / ".tykky" / "current" / "environment.json"
+    path = family.base / ".tykky" / "generations" / "1" / "environment.json"
     assert error(failed) == (
         f"{path} belongs to 12345, who is not trusted here\n"
-        'hint: if you trust them, write owners = ["12345"] under [trust] in site.toml\n'
+        "hint: if you trust them, write owners = [12345] under [trust] in site.toml\n"
     )
     family.site("[trust]\nowners = [12345]\n")
     mine = family.built("gamma")

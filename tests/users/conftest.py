@@ -43,13 +43,14 @@ def town() -> Iterator[Town]:
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
+    people: list[Person] = []
     place = Path(tempfile.mkdtemp(prefix="tykky-town-", dir="/tmp"))
     try:
         place.chmod(0o755)
         house = place / "house"
         house.mkdir()
-        fill(house)
-        people = [move_in(place, name, house) for name in NAMES]
+        fill(house, place.name)
+        people += [move_in(place, name, house) for name in NAMES]
         made = Town(place, *people)
         made.shared.mkdir()
         os.chown(made.shared, made.staff.uid, project_gid())
@@ -57,12 +58,15 @@ def town() -> Iterator[Town]:
         made.trusting()
         yield made
     finally:
+        for process in (process for person in people for process in person.started):
+            process.kill()
+            process.communicate()
         shutil.rmtree(place)
 
 
-def fill(house: Path) -> None:
-    """Make the wheels."""
+def fill(house: Path, town: str) -> None:
+    """Make the wheels; no other town has the same, as who looks for images in use is careful with namesakes."""
     for version in ("1.0", "1.1"):
-        make_wheel(house, "alpha", version, files={"alpha.py": f"VERSION = {version!r}\n"})
-    make_wheel(house, "gamma", "1.0", files={"gamma.py": "X = 1\n"}, requires=["alpha"])
+        make_wheel(house, "alpha", version, files={"alpha.py": f"VERSION = {version!r}\nTOWN = {town!r}\n"})
+    make_wheel(house, "gamma", "1.0", files={"gamma.py": f"X = 1\nTOWN = {town!r}\n"}, requires=["alpha"])
     make_wheel(house, "epsilon", "1.0", files={"epsilon.py": ""})

@@ -29,30 +29,34 @@ class Person:
     home: Path
     house: Path
     umask: int = 0o022
-    environ: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def with_umask(self, umask: int) -> Person:
         return replace(self, umask=umask)
 
-    def start(self, argv: Sequence[str | Path], cwd: Path | None = None, **environ: str) -> subprocess.Popen[str]:
-        """Start a program as this person; what it prints is piped."""
-        return subprocess.Popen(
+    def start(
+        self, argv: Sequence[str | Path], cwd: Path | None = None, *, waiting: bool = False
+    ) -> subprocess.Popen[str]:
+        """Start a program as this person; what it prints is piped, and what it reads if it is `waiting` for that."""
+        process = subprocess.Popen(
             [
                 *("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--"),
                 *(str(word) for word in argv),
             ],
             cwd=cwd or self.home,
-            env={**self._variables(), **environ},
-            stdin=subprocess.DEVNULL,
+            env=self._variables(),
+            stdin=subprocess.PIPE if waiting else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             umask=self.umask,
         )
+        self.started.append(process)
+        return process
 
-    def run(self, *argv: str | Path, status: int = 0, cwd: Path | None = None, **environ: str) -> Finished:
+    def run(self, *argv: str | Path, status: int = 0, cwd: Path | None = None) -> Finished:
         """Run a program, which must end with `status` and in time: nothing of others may make it wait."""
-        started = self.start(argv, cwd, **environ)
+        started = self.start(argv, cwd)
         try:
             out, err = started.communicate(timeout=120)
         finally:
@@ -102,7 +106,8 @@ class Person:
         base = f'python = "{MINOR}"\n' if extends is None else ""
         extension = "" if extends is None else f'extends = "{extends}"\n'
         text = (
-            f'[environment]\nname = "{name}"\n{extension}{more}\n[pypi]\n{base}dependencies = {json.dumps(dependencies)}\n'
+            f'[environment]\nname = "{name}"\n{extension}{more}\n'
+            f"[pypi]\n{base}dependencies = {json.dumps(dependencies)}\n"
             f'find-links = ["{self.house}"]\nindex-url = "file://{self.house}"\n'
         )
         return self.write(desk / "tykky.toml", text)
@@ -114,15 +119,15 @@ class Person:
         self.tykky("build", cwd=desk)
         return desk / name
 
-    def python(self, environment: Path, code: str, status: int = 0, **environ: str) -> Finished:
+    def python(self, environment: Path, code: str, status: int = 0) -> Finished:
         """Run Python code in an environment."""
-        return self.run(environment / "bin" / "python", "-c", code, status=status, **environ)
+        return self.run(environment / "bin" / "python", "-c", code, status=status)
 
     def _variables(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "SSL_CERT_FILE") if name in os.environ}
         places = {"TMPDIR": "tmp", "XDG_RUNTIME_DIR": "runtime", "TYKKY_CACHE": ".cache/tykky"}
         own = {name: str(self.home / place) for name, place in places.items()}
-        return {**kept, "HOME": str(self.home), "TYKKY_MOUNT": "private", **own, **self.environ}
+        return {**kept, "HOME": str(self.home), "TYKKY_MOUNT": "private", **own}
 
 
 def move_in(place: Path, name: str, house: Path) -> Person:

@@ -235,9 +235,10 @@ def check_trust(path: Path, relatives: Relatives) -> None:
 
 def _distrusted(path: Path, owner: int) -> EnvironmentDirectoryError:
     name = user_name(owner)
+    written = name if name == str(owner) else f'"{name}"'  # a name, or the number of one without
     return EnvironmentDirectoryError(
         f"{path} belongs to {name}, who is not trusted here",
-        hint=f'if you trust them, write owners = ["{name}"] under [trust] in site.toml',
+        hint=f"if you trust them, write owners = [{written}] under [trust] in site.toml",
     )
 
 
