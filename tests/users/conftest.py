@@ -31,6 +31,12 @@ class Town:
     def shared(self) -> Path:
         return self.place / "shared"
 
+    def asking(self, base: Path) -> Path:
+        """Have alice's desk with a spec that extends `base`."""
+        desk = self.alice.directory("work")
+        self.alice.spec(desk, "mine", "gamma", extends=base)
+        return desk
+
     def trusting(self) -> None:
         """Let the site trust staff."""
         for person in (self.alice, self.bob, self.mallory):

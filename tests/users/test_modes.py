@@ -63,10 +63,9 @@ def test_a_closed_base_is_opened_by_one_word(town: Town) -> None:
     base = staff.build(staff.directory("base"), "base", "alpha==1.0")
     desk = alice.directory("work")
     alice.spec(desk, "mine", "gamma", extends=base)
-    closed = f"error: {base} cannot be read: {staff.name} does not let you into {base}\n\nhint: ask for it: chmod a+rx {base}\n"
+    reason = f"{base} cannot be read: {staff.name} does not let you into {base}"
+    closed = f"error: {reason}\n\nhint: ask for it: chmod a+rx {base}\n"
     assert alice.tykky("lock", cwd=desk, status=11).err == closed
-    listed = alice.tykky("list", staff.home / "base").out
-    assert listed.strip() == "" or "Permission" not in listed
     base.chmod(0o755)
     alice.tykky("lock", cwd=desk)
     alice.tykky("build", cwd=desk)
