@@ -337,7 +337,7 @@ def test_a_damaged_image_of_another_user_is_left(tmp_path):
     _flip(user)
     os.chown(user.image(KEY), NOBODY, NOBODY)
     damaged, said = user.image(KEY).read_bytes(), Said()
-    Tiers(own, user).offer(KEY, said)
+    Tiers(own, user, owners=frozenset({NOBODY})).offer(KEY, said)
     assert user.image(KEY).read_bytes() == damaged
     reason = "its sha256 is not that of its manifest"
     assert said.warnings == [f"{user.directory} does not get the new image {KEY[:12]}: {reason}"]

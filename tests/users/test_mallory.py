@@ -197,3 +197,25 @@ def test_a_memory_of_checks_that_she_has_made(town: Town) -> None:
     assert f"error: {image} is not what the lock says: expected sha256 {digest}, got " in failed
     town.alice.own(checked, 0o700)  # what is ours is believed: the name above is the right one
     town.alice.tykky("build", cwd=desk)
+
+
+def test_an_image_that_she_slips_into_a_groups_store(town: Town) -> None:
+    """By the right key, with a manifest that fits: her name is on it."""
+    store = town.shared / "store"
+    store.mkdir()
+    os.chown(store, town.staff.uid, project_gid())
+    store.chmod(0o2775)
+    town.staff.site(f'store = "{store}"\n')
+    town.staff.build(town.staff.directory("base"), "env", "alpha==1.0")
+    (image,) = store.glob("*.sqfs")
+    town.alice.site(f'stores = ["{store}"]\n')
+    desk = town.alice.directory("work")
+    town.alice.spec(desk, "env", "alpha==1.0")
+    town.alice.tykky("lock", cwd=desk)
+    assert f"in {store}" in town.alice.tykky("build", "--dry-run", cwd=desk).out
+    for path in (image, image.with_suffix(".manifest")):
+        put(town, path, path.read_bytes())
+        said = town.alice.tykky("build", "--prefix", desk / path.suffix[1:], cwd=desk)
+        assert "building pypi layer" in said.err, "her file was believed"
+    town.alice.site(f'stores = ["{store}"]\n[trust]\nowners = ["{town.mallory.name}"]\n')
+    assert f"in {store}" in town.alice.tykky("build", "--dry-run", "--prefix", desk / "third", cwd=desk).out

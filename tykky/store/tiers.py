@@ -5,8 +5,9 @@ of the size and sha256 that its manifest says, the manifest of the key that was 
 private name in our own store, so nobody can change it between the look and the use; and it becomes a hard link only
 where the file is ours, because an owner can write to it for ever.
 
-A checked image is the one that its store's owner wanted us to have; whether to trust that owner is for who wrote
-`stores` in site.toml.
+A group may be able to write to a store's directory, so a file in it is its owner's, ours, root's or that of somebody
+whom the site trusts. A checked image is the one that its owner wanted us to have; whether to trust a store's owner is
+for who wrote `stores` in site.toml.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from tykky.digests import document_key, file_fingerprint, file_sha256
 from tykky.errors import EnvironmentDirectoryError
+from tykky.guard.holder import user_name
 from tykky.process import Commands
 from tykky.progress import Reporter, Silent
 from tykky.site import Site, Striping
@@ -49,7 +51,8 @@ class _Offered:
 class Tiers:
     """The stores of one environment: its own, which is written; the user's, which gets copies; others', only read.
 
-    `lent` maps keys to images of a parent environment, which are used where they are.
+    `lent` maps keys to images of a parent environment, which are used where they are. `owners` are users whose files
+    are believed in any store, beside ourselves, root and the store's owner.
     """
 
     own: Store
@@ -57,6 +60,7 @@ class Tiers:
     site: tuple[Store, ...] = ()
     lent: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     striping: Striping = field(default_factory=Striping)
+    owners: frozenset[int] = frozenset()
 
     def image(self, key: str) -> Path:
         """Return the image of a layer that is there: our own, else the lent one."""
@@ -76,7 +80,7 @@ class Tiers:
         if self.own.whole_manifest(key) is not None:
             return self.own
         for store in self._others():
-            with contextlib.suppress(_PassedOver, OSError), _offered(store, key) as offered:
+            with contextlib.suppress(_PassedOver, OSError), _offered(store, key, self.owners) as offered:
                 if offered is not None:
                     return store
         return None
@@ -111,7 +115,7 @@ class Tiers:
             return
         said = reporter or Silent()
         try:
-            if (wrong := _wrong_with(self.user, key)) is None:
+            if (wrong := _wrong_with(self.user, key, self.owners)) is None:
                 return
             _make_directory(self.user.directory)
             _check_directory(self.user.directory)
@@ -130,7 +134,7 @@ class Tiers:
 
     def _brought(self, store: Store, key: str, reporter: Reporter) -> bool:
         """Bring one image from `store`; return False if it is not there."""
-        with _offered(store, key) as offered:
+        with _offered(store, key, self.owners) as offered:
             if offered is None:
                 return False
             with self.own.stage() as private:
@@ -152,17 +156,20 @@ class Tiers:
 def tiers_of(own: Store, site: Site) -> Tiers:
     """Return the tiers that the settings name."""
     user = None if site.store is None else Store(site.store)
-    return Tiers(own, user, tuple(Store(path) for path in site.stores), striping=site.striping)
+    return Tiers(
+        own, user, tuple(Store(path) for path in site.stores), striping=site.striping, owners=site.trusted_owners
+    )
 
 
 @contextlib.contextmanager
-def _offered(store: Store, key: str) -> Iterator[_Offered | None]:
+def _offered(store: Store, key: str, owners: frozenset[int] = frozenset()) -> Iterator[_Offered | None]:
     """Open what a store has for a key; give None if it has nothing. Raises `_PassedOver` if it cannot be used."""
     with contextlib.ExitStack() as files:
         try:
             image = files.enter_context(_regular(store.image(key)))
             record = files.enter_context(_regular(store.image(key).with_suffix(".manifest")))
             _check_directory(store.directory)
+            _check_owners(store.directory, (image, record), owners)
         except (FileNotFoundError, NotADirectoryError) as missing:
             if Path(missing.filename) == store.image(key):
                 offered = None
@@ -175,13 +182,13 @@ def _offered(store: Store, key: str) -> Iterator[_Offered | None]:
         yield offered
 
 
-def _wrong_with(store: Store, key: str) -> str | None:
+def _wrong_with(store: Store, key: str, owners: frozenset[int]) -> str | None:
     """Return what is wrong with the image of a key in a store of ours; "" if there is none, None if it is whole.
 
     Raises `_PassedOver` for one that is wrong and another user's: that one is not ours to replace.
     """
     try:
-        with _offered(store, key) as there:
+        with _offered(store, key, owners) as there:
             if there is None:
                 return ""
             _check_content(Path(f"/proc/self/fd/{there.image.descriptor}"), there)
@@ -232,6 +239,15 @@ def _regular(path: Path, *, shared: bool = True) -> Iterator[Source]:
         yield Source(path, descriptor, status)
     finally:
         os.close(descriptor)
+
+
+def _check_owners(directory: Path, files: Iterable[Source], owners: frozenset[int]) -> None:
+    """Raise for a file of somebody who may write to the directory (a group's, perhaps) and whom nobody named."""
+    trusted = {0, os.geteuid(), directory.stat().st_uid, *owners}
+    for file in files:
+        if file.status.st_uid not in trusted:
+            name = user_name(file.status.st_uid)
+            raise _PassedOver(f"{file.path.name} belongs to {name}, who neither owns the store nor is trusted here")
 
 
 def _check_directory(path: Path) -> None:
