@@ -204,7 +204,7 @@ def test_a_dry_run_of_a_command_is_refused(desk: Desk, env: Path) -> None:
     done = desk.tykky("build", "--prefix", "env", "--exec", NOTE, "--dry-run", environ={"COLUMNS": "80"}, status=2)
     lines = [line.rstrip() for line in done.err.splitlines() if line.strip()]
     assert lines == [
-        " Usage: tykky build [OPTIONS]",
+        "Usage: tykky build [OPTIONS]",
         "Try 'tykky build --help' for help.",
         "Error: what a command does is not known before it runs: leave --exec or --dry-run out",
     ]

@@ -24,11 +24,22 @@ def run(question: Coroutine[Any, Any, _Answer]) -> _Answer:
     """Return what the coroutine returns; not to be called where an event loop runs already."""
     global _last  # noqa: PLW0603 - the interpreter ends once, whoever asked last
     try:
-        return asyncio.run(question)
+        return asyncio.run(_interruptible(question))
     finally:
         if not _last:
             atexit.register(_wait_until_quiet)
         _last = time.monotonic()
+
+
+async def _interruptible(question: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """Answer the question; a Ctrl-C that meets one of its tasks is not told a second time, as that task's error."""
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), KeyboardInterrupt):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(tell)
+    return await question
 
 
 def _wait_until_quiet() -> None:
