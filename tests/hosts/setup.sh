@@ -7,6 +7,7 @@
 #   tykky-staff, -alice, -bob, -mallory     the people of tests/users, all of them in the group tykky-project
 #   zsh, ksh93, mksh, fish  the shells that activation speaks to, beside bash, dash and busybox
 #   module                  Environment Modules; and Lmod, in /opt/lmod
+#   slurmd, mpirun          Slurm, MPICH and Open MPI; and mpi4py for the host's Python, in /opt/tykky-mpi4py
 #
 # Running it again does only what is missing. Every part that cannot be had is named; the tests of that part skip.
 set -eu
@@ -14,6 +15,8 @@ set -eu
 USER_NAME=tykky-test
 USERNS_ROOT=/opt/apptainer-userns
 SUID_ROOT=/opt/apptainer-suid
+MPI4PY_VERSION=4.1.2
+MPI4PY_SHA256=de484475b80f9e1ffe98cb85e1b776eb9f42bb73ae4d79449d42953f80025bf4
 SUID_SHA256=34dba3a814260c246065a1626565a965df7bfd21987b0af4f0404e021db0e09f
 PROJECT=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -22,19 +25,24 @@ fail() { printf 'test host: %s\n' "$*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail 'needs root (it adds a user, installs packages and sets the mode of /dev/fuse)'
 
-packages() {
-    for package in squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static rsync strace util-linux xz-utils \
-        zsh ksh93u+m mksh fish environment-modules tcl8.6 lua5.3 lua-posix lua-filesystem lua-term lua-json; do
+REQUIRED='squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static rsync strace util-linux xz-utils
+    zsh ksh93u+m mksh fish environment-modules tcl8.6 lua5.3 lua-posix lua-filesystem lua-term lua-json'
+# Nothing of these is started here, and without a configuration of the host's they do not start by themselves.
+PARALLEL='munge slurmctld slurmd slurm-client mpich openmpi-bin'
+
+missing_of() {
+    for package in "$@"; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || printf '%s ' "$package"
     done
 }
 
 install_packages() {
-    missing=$(packages)
+    # shellcheck disable=SC2086 # lists of words, here and below
+    missing=$(missing_of $1)
     [ -n "$missing" ] || return 0
     say "installing $missing"
     apt-get -q update >/dev/null
-    # shellcheck disable=SC2086 # a list of words
+    # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing >/dev/null
 }
 
@@ -121,8 +129,24 @@ install_lmod() {
     rm -rf "$work"
 }
 
-install_packages
+# The wheel serves both: it looks for libmpi.so.12 or libmpi.so.40 when it is imported. Debian calls MPICH's otherwise.
+install_mpi4py() {
+    target=/opt/tykky-mpi4py
+    if [ -d "$target/site-packages/mpi4py" ]; then return 0; fi
+    say "installing mpi4py into $target"
+    rm -rf "$target"
+    printf 'mpi4py==%s --hash=sha256:%s\n' "$MPI4PY_VERSION" "$MPI4PY_SHA256" |
+        "$PROJECT/.venv/bin/uv" pip install --quiet --python /usr/bin/python3 --require-hashes --only-binary :all: \
+            --target "$target/site-packages" --requirement -
+    mkdir -p "$target/mpich"
+    ln -s "/usr/lib/$(uname -m)-linux-gnu/libmpich.so.12" "$target/mpich/libmpi.so.12"
+    chmod -R a+rX "$target"
+}
+
+install_packages "$REQUIRED"
 add_user
+install_packages "$PARALLEL" || say 'no Slurm, MPICH and Open MPI: their tests will skip'
+install_mpi4py || say 'no mpi4py: its tests will skip'
 install_lmod || say 'no Lmod: its tests will skip'
 install_userns || say 'no Apptainer without setuid: its tests will skip'
 install_suid
