@@ -27,7 +27,7 @@ fail() { printf 'test host: %s\n' "$*" >&2; exit 1; }
 
 REQUIRED='squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static rsync strace util-linux xz-utils
     zsh ksh93u+m mksh fish environment-modules tcl8.6 lua5.3 lua-posix lua-filesystem lua-term lua-json'
-# Nothing of these is started here, and without a configuration of the host's they do not start by themselves.
+# The tests start their own daemons. Of the host's, without a configuration, only munged may start by itself.
 PARALLEL='munge slurmctld slurmd slurm-client mpich openmpi-bin'
 
 missing_of() {
@@ -137,7 +137,7 @@ install_mpi4py() {
     rm -rf "$target"
     printf 'mpi4py==%s --hash=sha256:%s\n' "$MPI4PY_VERSION" "$MPI4PY_SHA256" |
         "$PROJECT/.venv/bin/uv" pip install --quiet --python /usr/bin/python3 --require-hashes --only-binary :all: \
-            --target "$target/site-packages" --requirement -
+            --target "$target/site-packages" --requirement - || return 1
     mkdir -p "$target/mpich"
     ln -s "/usr/lib/$(uname -m)-linux-gnu/libmpich.so.12" "$target/mpich/libmpi.so.12"
     chmod -R a+rX "$target"

@@ -1,0 +1,198 @@
+"""MPI programs whose ranks are launched one by one: they find one another, and through shared memory.
+
+The ranks' library is the host's, as on clusters: Debian's Open MPI and MPICH. mpi4py lies in the topmost image.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.channel.python import interpreter
+from tests.conformance import cluster as slurms
+from tests.conformance.cases import Case, prepared, skip_unless_possible
+from tests.conformance.cluster import Cluster
+from tests.conformance.conftest import Bench
+from tests.conformance.stage import PREFIX, Images
+
+pytestmark = pytest.mark.hosts
+CASES = [pytest.param(case, id=case.name) for case in prepared() if case.mount != "joined"]
+MPI4PY = Path("/opt/tykky-mpi4py")  # tests/hosts/setup.sh
+
+# A word goes round, a mebibyte goes to the next one, all add up, and the first reads in the last one's memory.
+RING = """
+import ctypes, json, os, sys
+from mpi4py import MPI
+
+world = MPI.COMM_WORLD
+rank, size = world.rank, world.size
+after, before = (rank + 1) % size, (rank - 1) % size
+word = [rank] if rank == 0 else [*world.recv(source=before), rank]
+world.send(word, dest=after)
+if rank == 0:
+    word = world.recv(source=before)
+given, taken = bytearray([rank + 1]) * 2**20, bytearray(2**20)
+for _ in range(20):
+    world.Sendrecv(given, dest=after, recvbuf=taken, source=before)
+
+class Piece(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+mine = ctypes.create_string_buffer(b"secret%d" % rank)
+theirs = world.allgather((os.getpid(), ctypes.addressof(mine)))
+there = ctypes.create_string_buffer(7)
+call = ctypes.CDLL(None, use_errno=True).process_vm_readv
+to, source = Piece(ctypes.addressof(there), 7), Piece(theirs[after][1], 7)
+read = call(theirs[after][0], ctypes.byref(to), 1, ctypes.byref(source), 1, 0)
+world.barrier()
+print(json.dumps({
+    "library": MPI.Get_library_version().split()[0], "rank": rank, "size": size,
+    "word": word, "sum": world.allreduce(rank),
+    "taken": taken == bytearray([before + 1]) * 2**20, "reads": read == 7 and there.raw == b"secret%d" % after,
+    "executable": sys.executable, "node": os.environ.get("SLURMD_NODENAME"),
+}) + "\\n", end="", flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An MPI library: mpi4py's word for it, who starts its ranks, and what leaves shared memory or nothing to it."""
+
+    name: str
+    mpirun: tuple[str, ...]
+    srun: str
+    only_memory: dict[str, str]
+    only_self: dict[str, str]
+    environ: dict[str, str]
+
+
+KINDS = [
+    Kind(
+        "openmpi",
+        ("mpirun.openmpi", "--oversubscribe", "-n"),
+        "pmix",
+        {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,vader"},
+        {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"},
+        {},
+    ),
+    Kind(
+        "mpich",
+        ("mpirun.mpich", "-n"),
+        "pmi2",
+        {"UCX_TLS": "self,posix,sysv"},
+        {"UCX_TLS": "self", "MPIR_CVAR_NOLOCAL": "1"},
+        {"LD_LIBRARY_PATH": str(MPI4PY / "mpich")},
+    ),
+]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    """One way to launch."""
+    skip_unless_possible(request.param)
+    return request.param
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """A library that is here."""
+    found: Kind = request.param
+    if not (MPI4PY / "site-packages" / "mpi4py").is_dir():
+        pytest.skip(f"there is no mpi4py in {MPI4PY}: tests/hosts/setup.sh installs it")
+    if shutil.which(found.mpirun[0]) is None:
+        pytest.skip(f"{found.mpirun[0]} is not on this machine: tests/hosts/setup.sh installs it")
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster(ground: Path) -> Iterator[Cluster]:
+    """A Slurm."""
+    slurms.skip_unless_possible("linuxproc")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir=ground))
+    folder.chmod(0o755)
+    with slurms.cluster(folder, "linuxproc") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def images_with_mpi(ground: Path, images: Callable[[str], Images]) -> Images:
+    """The three images of a venv-type environment, and one with mpi4py on top."""
+    below = images("venv")
+    tree = ground / "mpi" / PREFIX.lstrip("/") / "lib" / f"python{interpreter().minor}" / "site-packages"
+    shutil.copytree(MPI4PY / "site-packages", tree)
+    image = ground / "venv-mpi.sqfs"
+    argv = ["mksquashfs", ground / "mpi", image, "-noappend", "-no-progress", "-quiet", "-all-root", "-comp", "lz4"]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    image.chmod(0o644)
+    return Images("venv", (*below.files, image), below.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """An environment directory with mpi4py, and the library to run ranks with."""
+
+    bench: Bench
+    kind: Kind
+    python: Path
+    program: Path
+
+    def run(self, *before: object, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run the program with the words before it that start its ranks."""
+        given = self.bench.environ(MPI4PY_MPIABI=self.kind.name, **self.kind.environ, **more)
+        return self.bench.run(*before, self.python, self.program, env=given, check=check)
+
+
+@pytest.fixture
+def ranks(kind: Kind, bench: Bench, images_with_mpi: Images) -> Ranks:
+    """An environment directory with mpi4py."""
+    place = replace(bench, images=lambda _: images_with_mpi).environment(count=4)
+    program = bench.place / "ring.py"
+    program.write_text(RING)
+    bench.case.own(program)
+    return Ranks(bench, kind, place / "bin" / "python", program)
+
+
+def shares_memory(case: Case) -> bool:
+    """Say whether ranks of one node are in one user namespace, without which the kernel lets none read another."""
+    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+    return (case.mount == "shared" and case.backend == "namespace") or not case.userns if not scope.exists() else False
+
+
+def check(ranks: Ranks, text: str, size: int) -> list[dict[str, object]]:
+    """Find that all ranks met, and got what was sent."""
+    found = sorted((json.loads(line) for line in text.splitlines()), key=lambda one: one["rank"])
+    assert [one["rank"] for one in found] == list(range(size))
+    assert {one["size"] for one in found} == {size}
+    assert found[0]["word"] == list(range(size))
+    assert {one["sum"] for one in found} == {size * (size - 1) // 2}
+    assert all(one["taken"] for one in found)
+    assert {one["executable"] for one in found} == {str(ranks.python)}
+    assert {one["library"] for one in found} == {{"openmpi": "Open", "mpich": "MPICH"}[ranks.kind.name]}
+    return found
+
+
+def test_mpirun(ranks: Ranks):
+    check(ranks, ranks.run(*ranks.kind.mpirun, 4).stdout, 4)
+
+
+def test_srun_on_two_nodes(ranks: Ranks, cluster: Cluster):
+    argv = ["srun", f"--mpi={ranks.kind.srun}", "-N2", "-n4"]
+    found = check(ranks, ranks.run(*argv, **cluster.environ(userns=ranks.bench.case.userns)).stdout, 4)
+    assert len({one["node"] for one in found}) == 2
+
+
+def test_ranks_of_a_node_use_its_memory(ranks: Ranks, cluster: Cluster):
+    """With nothing but shared memory they meet; with nothing at all they do not, so that says something."""
+    found = check(ranks, ranks.run(*ranks.kind.mpirun, 2, **ranks.kind.only_memory).stdout, 2)
+    argv = ["srun", f"--mpi={ranks.kind.srun}", "-N1", "-n2"]
+    site = cluster.environ(userns=ranks.bench.case.userns)
+    found += check(ranks, ranks.run(*argv, **site, **ranks.kind.only_memory).stdout, 2)
+    assert {one["reads"] for one in found} == {shares_memory(ranks.bench.case)}
+    assert ranks.run(*ranks.kind.mpirun, 2, check=False, **ranks.kind.only_self).returncode != 0
