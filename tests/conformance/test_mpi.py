@@ -210,6 +210,9 @@ def test_srun(ranks: Ranks, cluster: Cluster):
 def test_srun_on_two_nodes(ranks: Ranks, cluster: Cluster):
     if ranks.kind.name == "openmpi":
         pytest.skip("Slurm's part for PMIx does not start steps over two nodes that are one machine")
+    if ranks.bench.case.backend == "apptainer" and ranks.bench.case.userns:
+        # Not understood: three runs in four hang. Two nodes that are one machine are needed for it, as far as known.
+        pytest.skip("MPICH over TCP hangs here between Apptainers in user namespaces")
     found = check(ranks, ranks.run(*srun(ranks, 2, 4), **on(ranks, cluster), **ranks.kind.nodes).stdout, 4)
     assert len({one["node"] for one in found}) == 2
 
