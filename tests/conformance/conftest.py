@@ -17,9 +17,12 @@ from tests.conformance.cases import Case, everyday, prepared, skip_unless_possib
 from tests.conformance.stage import Images, lay_out, make_images
 
 CASES = [
-    # Joining begins with a launch that makes the mounts to join, so the middle one of the three is for thorough runs.
+    # Joining begins with a launch that makes the mounts to join, and prepared hosts have Apptainers of both kinds: so
+    # two are for thorough runs.
     *(
-        pytest.param(case, id=case.name, marks=pytest.mark.thorough if case.name == "namespace-shared" else ())
+        pytest.param(
+            case, id=case.name, marks=pytest.mark.thorough if case.name in ("namespace-shared", "apptainer") else ()
+        )
         for case in everyday()
     ),
     *(pytest.param(case, id=case.name, marks=pytest.mark.hosts) for case in prepared()),

@@ -11,7 +11,7 @@ from tests.channel import Served
 from tests.end_to_end.conftest import MINOR, Desk, record, run
 
 
-@pytest.fixture(params=["http", "file", "mirror"])
+@pytest.fixture(params=["http", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("file", "mirror"))])
 def channel(request: pytest.FixtureRequest, channel_server: Served, conda_channel: Path, home: Path) -> str:
     """The channel as a spec names it: by URL, by file URL, or as conda-forge with a mirror in site.toml."""
     if request.param == "http":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.history.world import Wanted, World, difference
+from tests.sample import sampled
 from tykky.environment.directory import EnvironmentDirectory
 
 # The parent's packages, then what the child holds, build after build. A child adds and replaces.
@@ -36,7 +37,7 @@ VENV = {
 CASES = [(True, name) for name in CONDA] + [(False, name) for name in VENV]
 
 
-@pytest.mark.parametrize(("based_on_conda", "case"), CASES)
+@pytest.mark.parametrize(("based_on_conda", "case"), sampled(CASES, 3))
 def test_a_child_shows_what_a_fresh_build_would(world: World, based_on_conda: bool, case: str) -> None:
     base, *steps = (Wanted.of(line, based_on_conda=based_on_conda) for line in (CONDA | VENV)[case])
     parent, child = world.place(), world.place()
