@@ -19,7 +19,7 @@ from tests.conformance.cases import Case, prepared, skip_unless_possible
 from tests.conformance.cluster import Cluster
 from tests.conformance.conftest import Bench
 
-pytestmark = pytest.mark.hosts
+pytestmark = pytest.mark.cluster
 # Joined is shared here: each step makes its own mounts.
 CASES = [pytest.param(case, id=case.name) for case in prepared() if case.mount != "joined"]
 

@@ -17,7 +17,7 @@ from tests.conformance.cases import USER, prepared, skip_unless_possible
 from tests.conformance.conftest import Bench
 from tests.conformance.test_one_mount_per_node import FOREVER, keepers, processes, served, until
 
-pytestmark = pytest.mark.hosts
+pytestmark = pytest.mark.cluster
 
 # Each task says where it is and waits for all of them; then it says what it sees of the others.
 _TASK = """

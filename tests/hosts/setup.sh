@@ -7,6 +7,8 @@
 #   tykky-staff, -alice, -bob, -mallory     the people of tests/users, all of them in the group tykky-project
 #   zsh, ksh93, mksh, fish  the shells that activation speaks to, beside bash, dash and busybox
 #   module                  Environment Modules; and Lmod, in /opt/lmod
+#
+# With the argument `cluster` also:
 #   slurmd, mpirun          Slurm, MPICH and Open MPI; and mpi4py for the host's Python, in /opt/tykky-mpi4py
 #
 # Running it again does only what is missing. Every part that cannot be had is named; the tests of that part skip.
@@ -145,8 +147,10 @@ install_mpi4py() {
 
 install_packages "$REQUIRED"
 add_user
-install_packages "$PARALLEL" || say 'no Slurm, MPICH and Open MPI: their tests will skip'
-install_mpi4py || say 'no mpi4py: its tests will skip'
+if [ "${1-}" = cluster ]; then
+    install_packages "$PARALLEL" || say 'no Slurm, MPICH and Open MPI: their tests will skip'
+    install_mpi4py || say 'no mpi4py: its tests will skip'
+fi
 install_lmod || say 'no Lmod: its tests will skip'
 install_userns || say 'no Apptainer without setuid: its tests will skip'
 install_suid
