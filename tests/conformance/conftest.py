@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.conformance.cases import Case, everyday, prepared, skip_unless_possible
 from tests.conformance.stage import Images, lay_out, make_images
 
+# Joining begins with a launch that makes the mounts to join, and prepared hosts have Apptainers of both kinds.
+_THOROUGH = ("namespace-shared", "user-namespace-shared", "apptainer")
+
+
+def _param(case: Case, *marks: pytest.MarkDecorator) -> ParameterSet:
+    thorough = (pytest.mark.thorough,) if case.name in _THOROUGH else ()
+    return pytest.param(case, id=case.name, marks=(*marks, *thorough))
+
+
 CASES = [
-    # Joining begins with a launch that makes the mounts to join, and prepared hosts have Apptainers of both kinds: so
-    # two are for thorough runs.
-    *(
-        pytest.param(
-            case, id=case.name, marks=pytest.mark.thorough if case.name in ("namespace-shared", "apptainer") else ()
-        )
-        for case in everyday()
-    ),
-    *(pytest.param(case, id=case.name, marks=pytest.mark.hosts) for case in prepared()),
+    *(_param(case) for case in everyday()),
+    *(_param(case, pytest.mark.hosts) for case in prepared()),
 ]
 
 

@@ -100,7 +100,7 @@ def test_an_unknown_part_is_refused(clone: Path, bare: Path) -> None:
 @pytest.mark.parametrize(
     ("failing", "status", "ran"),
     [
-        (None, 0, ["test", "lint", "check-generated", "demo", "test-hosts", "test-thorough"]),
+        (None, 0, ["test", "lint", "check-generated", "demo", "test-hosts"]),
         ("test", 1, ["test"]),
         ("lint", 2, ["test", "lint"]),
         # pytest's status where it found no test: no run of CI may pass on that
