@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,11 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["tests.channel.fixtures"]
+
+# Shells start what they put into the background with SIGINT ignored, and every program that a test starts would inherit
+# that: nothing could be interrupted then.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Settings of the person who runs the tests. Certificates, proxies, PATH and TMPDIR do pass.
 _SETTINGS = (
