@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -79,7 +80,8 @@ class Bench:
         before = set(self.kept())
         self.run(place / "bin" / "python", "-c", "pass")
         until = time.monotonic() + 30
-        while not (found := set(self.kept()) - before) and time.monotonic() < until:
+        while not (found := set(self.kept()) - before):
+            assert time.monotonic() < until, f"no keeper: {surroundings(self.place / 'home' / 'run' / 'tykky')}"
             time.sleep(0.01)
         (file,) = found
         return file
@@ -106,6 +108,28 @@ class Bench:
         )
         assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+
+def surroundings(private: Path) -> str:
+    """Return what launches look at before they make mounts for others, and how far they got."""
+    leader = Path(f"/proc/{os.getsid(0)}/stat")
+    return (
+        f"session {os.getsid(0)} led by {leader.read_text() if leader.exists() else 'nobody'}, "
+        f"nice {os.getpriority(os.PRIO_PROCESS, 0)}, processor time {resource.getrlimit(resource.RLIMIT_CPU)}, "
+        f"root changed {time.time() - Path('/').stat().st_mtime:.1f} s ago, {sorted(map(str, private.glob('*')))}"
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def serving_others() -> None:
+    """Be one who may make mounts for others, however the tests are started: in a session of this pid namespace, with
+    the usual priority and without a limit of processor time."""
+    if os.getsid(0) == 0:
+        os.setsid()
+    if os.getpriority(os.PRIO_PROCESS, 0) > 0 and os.geteuid() == 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
 @pytest.fixture(params=CASES)

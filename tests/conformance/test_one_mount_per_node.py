@@ -241,6 +241,28 @@ def test_a_session_ends(bench: Bench, place: Path):
     assert processes(place) == []
 
 
+def test_a_session_without_its_leader(bench: Bench, place: Path):
+    """`nohup job &` and good night: the first of the user's processes on the way down to the launch takes its place."""
+    launch = f"{place}/bin/python -c '{MOUNTS}'"
+    # The second shell starts when the leader is gone.
+    late = f"while [ -e /proc/$1/ns/mnt ]; do sleep 0.05; done; {launch}; read x; {launch}; read x"
+    script = 'exec 3<&0; sh -c "$0" sh $$ <&3 &'
+    argv = bench.argv("setsid", "--wait", "/bin/sh", "-c", script, late)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env=bench.environ(), cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as session:
+        assert session.stdin is not None
+        assert session.stdout is not None
+        first = session.stdout.readline()
+        until(lambda: bool(keepers(bench)))
+        (one,) = keepers(bench)
+        print(file=session.stdin, flush=True)
+        assert session.stdout.readline() == first != ""
+        assert alive(one.keeper)
+        print(file=session.stdin, flush=True)
+    let_go(place, bench.environ())  # who adopts orphans may be of this user too
+    until(lambda: not served(one) and not alive(one.keeper))
+
+
 def test_a_step_ends(bench: Bench, place: Path):
     """Tasks of one step share, though each is a session of its own; the step's daemon is whose end counts."""
     daemon = bench.place / "slurmstepd"
