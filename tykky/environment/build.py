@@ -203,8 +203,8 @@ def _record(plan: Plan, stores: Tiers, manifests: list[Manifest], merged: Merged
     spec = plan.source.spec
 
     def image(key: str) -> str:
-        lent = stores.image(key)
-        return f".tykky/layers/{key}.sqfs" if lent == stores.own.image(key) else str(lent)
+        place = stores.image(key)
+        return LayerRecord.own_image(key) if place == stores.own.image(key) else str(place)
 
     return GenerationRecord(
         format=RECORD_FORMAT,

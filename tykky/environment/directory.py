@@ -44,6 +44,11 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
     size: int
     image: str
 
+    @staticmethod
+    def own_image(key: str) -> str:
+        """Return the `image` of a layer that is in the environment directory itself."""
+        return f".tykky/layers/{key}.sqfs"
+
     @property
     def lent(self) -> bool:
         """Whether the image is in another environment directory."""
