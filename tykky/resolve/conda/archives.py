@@ -12,8 +12,9 @@ import hashlib
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from tykky.access import Access
@@ -120,7 +121,8 @@ class Archives:
         url = self.access.mirrored(package.url or "")
         pause = _FIRST_PAUSE
         for attempt in range(1, _TRIES + 1):
-            with target.open("wb") as file:
+            # Unbuffered: closing a file whose buffer cannot be written raises an error that names no file.
+            with target.open("wb", buffering=0) as file:
                 writer = _Writer(file, on_bytes)
                 try:
                     await _unless_stalled(download_to_writer(asking, url, writer), writer, self.stalled)
@@ -141,7 +143,7 @@ class Archives:
 class _Writer:
     """What rattler writes to: the file, its digest and its size grow together."""
 
-    file: BinaryIO
+    file: FileIO
     on_bytes: Callable[[int], object]
     count: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -149,8 +151,10 @@ class _Writer:
 
     def write(self, chunk: bytes) -> None:
         """Take one chunk."""
+        left = memoryview(chunk)
         try:
-            self.file.write(chunk)
+            while left:
+                left = left[self.file.write(left) :]
         except OSError as error:
             self.failed = OSError(error.errno, error.strerror, self.file.name)
             raise
