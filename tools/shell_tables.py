@@ -27,6 +27,7 @@ _KINDS = {
     "remove names": "required",
     "lock upgraded": "locked",
     "build prefix": "directory",
+    "run others": "environment",
     "module output": "file",
     "module name": "",
     "init name": "",

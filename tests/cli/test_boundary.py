@@ -14,6 +14,8 @@ from tykky.cli.boundary import own_words, run
         (["run", "P", "prog", "--json"], ["run", "P"]),
         (["run", "--json", "P", "--", "prog", "-v"], ["run", "--json", "P"]),
         (["run", "-q", "P", "-v"], ["run", "-q", "P"]),
+        (["run", "--with", "Q", "--json", "P", "prog", "-v"], ["run", "--with", "Q", "--json", "P"]),
+        (["run", "P", "--with", "Q", "prog", "-v"], ["run", "P"]),
         (["run"], ["run"]),
         ([], []),
     ],

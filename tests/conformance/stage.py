@@ -31,11 +31,12 @@ class Images:
     kind: str
     files: tuple[Path, ...]
     names: tuple[str, ...]
+    prefix: str = PREFIX
 
 
-def make_images(kind: str, folder: Path) -> Images:
+def make_images(kind: str, folder: Path, prefix: str = PREFIX) -> Images:
     """Build the three images of `kind` (`venv` or `conda`) in `folder`."""
-    trees = [folder / str(number) / PREFIX.lstrip("/") for number in range(3)]
+    trees = [folder / str(number) / prefix.lstrip("/") for number in range(3)]
     for tree in trees:
         tree.mkdir(parents=True)
     minor = interpreter().minor
@@ -48,7 +49,8 @@ def make_images(kind: str, folder: Path) -> Images:
     _write(packages[0] / "thing.py", "where = 'bottom'\n")
     _write(packages[0] / "gone.py", "")
     _write(packages[1] / "thing.py", "where = 'middle'\n")
-    script = relocatable_script(CONSOLE_SCRIPT, [f"{PREFIX}/bin".encode()])
+    console_script = CONSOLE_SCRIPT.replace(PREFIX.encode(), prefix.encode())
+    script = relocatable_script(console_script, [f"{prefix}/bin".encode()])
     assert script is not None
     _write(trees[1] / "bin" / "tool", script.decode(), 0o755)
     _write(trees[2] / "bin" / "extra", '#!/bin/sh\necho extra "$0"\n', 0o755)
@@ -65,7 +67,7 @@ def make_images(kind: str, folder: Path) -> Images:
         subprocess.run(["rm", "-r", root], check=True)
         files.append(image)
     names = {"bin", "include", "lib"} | ({"lib64", "pyvenv.cfg"} if kind == "venv" else set())
-    return Images(kind, tuple(files), tuple(sorted(names)))
+    return Images(kind, tuple(files), tuple(sorted(names)), prefix)
 
 
 def lay_out(place: Path, images: Images, count: int = 3, *, parent: Path | None = None, **launch: object) -> Path:
@@ -84,9 +86,9 @@ def lay_out(place: Path, images: Images, count: int = 3, *, parent: Path | None 
         layers.append(f".tykky/layers/{image.name}")
     binds = launch.get("binds")
     assert binds is None or isinstance(binds, Binds)
-    make_host_image(private / "host.sqfs", PREFIX, images.names, binds=binds, place=place)
-    make_inside(private / "inside", PREFIX, images.names)
-    stack = Stack(PREFIX, tuple(layers), trusted=None if parent is None else (0,))
+    make_host_image(private / "host.sqfs", images.prefix, images.names, binds=binds, place=place)
+    make_inside(private / "inside", images.prefix, images.names)
+    stack = Stack(images.prefix, tuple(layers), trusted=None if parent is None else (0,))
     publish(place, 1, Launch(stack, name="demo", **launch))
     (place / "bin").mkdir()
     first = place / "bin" / "python"

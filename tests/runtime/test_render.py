@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tykky.runtime.model import Binds, Launch, Stack
+from tykky.runtime.model import Beside, Binds, Launch, Stack
 from tykky.runtime.render import quote, render_environ, render_inside, render_launch, render_launcher
 
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 STACK = Stack("/tykky/demo", (".tykky/layers/a.sqfs", "/elsewhere/b c.sqfs"))
+BESIDE = Beside("/it's `x`", "/its $(place)\n", Stack("/tykky/it", ("a.sqfs", "/lent.sqfs"), trusted=(7, 8)))
 
 # What a shell could take for something else, more often than chance would bring it.
 AWKWARD = st.sampled_from(
@@ -48,8 +49,9 @@ def launch(**values: object) -> Launch:
         render_inside(Stack("/tykky/demo", ("/a.sqfs",), Path("/it's")), "/root", "/host.sqfs", ("apptainer",), {}),
         render_inside(Stack("/tykky/demo", (), Path("/it's")), "/root", "/host.sqfs", ("namespace",), {}),
         render_launch(launch(binds=Binds(("/it's", "/a $(x)\n`y`"), ("/it's/a:b", "/it's/$(x) *")))),
+        render_launch(launch(), [BESIDE, Beside("/o", "/o", Stack("/tykky/o", ("o.sqfs",)), ("/tykky/o/x'y",))]),
     ],
-    ids=["launcher", "launch", "build", "build-tree", "binds"],
+    ids=["launcher", "launch", "build", "build-tree", "binds", "beside"],
 )
 def test_every_shell_can_read_it(shell: list[str], text: str):
     with tempfile.NamedTemporaryFile("w", errors="surrogateescape") as file:
@@ -146,6 +148,17 @@ def test_the_same_launch_is_the_same_text():
         (lambda: Stack("/x"), "not a prefix: '/x'"),
         (lambda: Stack("/tykky/x y"), "not a prefix: '/tykky/x y'"),
         (lambda: Launch(Stack("/tykky/x"), "x"), "a published environment consists of images"),
+        (lambda: Beside("/p", "/p", Stack("/tykky/x")), "a published environment consists of images"),
+        (lambda: Beside("p", "/p", STACK), "no absolute path: 'p'"),
+        (lambda: Beside("/p", "/p\0", STACK), "no absolute path: '/p\\x00'"),
+        (
+            lambda: render_launch(launch(), [Beside("/p", "/p", STACK)]),
+            "environments in one mount need prefixes of their own below /tykky: /tykky/demo, /tykky/demo",
+        ),
+        (
+            lambda: render_launch(launch(), [Beside("/p", "/p", Stack("/other/x", ("a.sqfs",)))]),
+            "environments in one mount need prefixes of their own below /tykky: /tykky/demo, /other/x",
+        ),
         (lambda: launch(environ={"A-B": ""}), "a shell cannot set the variable 'A-B'"),
         (lambda: launch(environ={"A": "\0"}), "a value cannot hold a null byte"),
         (lambda: launch(backends=("docker",)), r"backends are namespace, apptainer: ('docker',)"),

@@ -165,11 +165,17 @@ def _signals() -> Iterator[None]:
 
 
 def own_words(words: list[str]) -> list[str]:
-    """Return the words that are ours: those after `--`, and after the directory of `tykky run`, are a program's."""
+    """Return the words that are ours: those after `--`, and after the directory of `tykky run`, are a program's.
+
+    (Between that directory and the program only `--with` may stand.)
+    """
     own = words[: words.index("--")] if "--" in words else words
     if own[:1] != ["run"]:
         return own
-    directory = next((i for i, word in enumerate(own) if i > 0 and not word.startswith("-")), len(own))
+    # The word after --with is its value.
+    directory = next(
+        (i for i, word in enumerate(own) if i > 0 and not word.startswith("-") and own[i - 1] != "--with"), len(own)
+    )
     return own[: directory + 1]
 
 

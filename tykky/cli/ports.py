@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tykky.layers.workshop import Inside, Workshop
     from tykky.resolve.ports import CondaResolver, PypiResolver, PythonChooser
     from tykky.resolve.solve import Ports
-    from tykky.runtime.model import Binds
+    from tykky.runtime.model import Binds, Launch
 
 UV_HINT = "uv comes with tykky: reinstall tykky, or install uv (PyPI and conda: uv); see 'tykky doctor'"
 
@@ -204,16 +204,21 @@ class LaunchPublisher:
 
     def launch(self, spec: Spec, record: GenerationRecord) -> bytes:
         """Return the text of `launch.sh`."""
-        from tykky.runtime.model import Launch, Stack
         from tykky.runtime.render import render_launch
 
+        return render_launch(self.value(spec, record, self._trusted())).encode("utf-8", "surrogateescape")
+
+    def value(self, spec: Spec, record: GenerationRecord, trusted: tuple[int, ...]) -> Launch:
+        """Return what `launch.sh` says. Images that others lend are used if they belong to one of `trusted`."""
+        from tykky.runtime.model import Launch, Stack
+
         activation = record.activation
-        value = Launch(
+        return Launch(
             stack=Stack(
                 record.prefix,
                 tuple(layer.image for layer in record.layers),
                 sizes=tuple(layer.size for layer in record.layers),
-                trusted=self._trusted(),
+                trusted=trusted,
             ),
             name=record.name,
             activation={name: value for name, value in activation.items() if name != "PATH"},
@@ -223,7 +228,6 @@ class LaunchPublisher:
             programs=site_programs(self.site),
             binds=site_binds(self.site),
         )
-        return render_launch(value).encode("utf-8", "surrogateescape")
 
     def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
         """Write the host image, and the links that show P inside Apptainer."""

@@ -118,3 +118,29 @@ class Launch:
                 raise ValueError("a value cannot hold a null byte")
         if not self.backends or not set(self.backends) <= set(BACKENDS):
             raise ValueError(f"backends are {', '.join(BACKENDS)}: {self.backends!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Another environment that a launch shows beside its own, at its prefix and at its place.
+
+    `path` is its directory as it was named, `real` without links; both are absolute. Its programs come into PATH;
+    nothing else of how they start by themselves counts.
+    """
+
+    path: str
+    real: str
+    stack: Stack
+    path_prepend: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for path in (self.path, self.real):
+            if not path.startswith("/") or "\0" in path:
+                raise ValueError(f"no absolute path: {path!r}")
+        if not self.stack.images or self.stack.tree is not None or self.stack.changes is not None:
+            raise ValueError("a published environment consists of images")
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The absolute paths of its images, bottom first."""
+        return tuple(image if image.startswith("/") else f"{self.real}/{image}" for image in self.stack.images)

@@ -7,15 +7,16 @@ from shell to shell as one argument is rendered without them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import jinja2
 
 from tykky.digests import Json, document_key
 from tykky.runtime import model
-from tykky.runtime.model import Binds, Launch, Stack
+from tykky.runtime.model import Beside, Binds, Launch, Stack
 
 # Variables of the dynamic loader: they would change our own programs on the way to the environment's.
 _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
@@ -50,9 +51,15 @@ def render_launcher() -> str:
     return _render("launcher.sh.j2", {})
 
 
-def render_launch(launch: Launch) -> str:
-    """Return `launch.sh` of one generation, as text to write with `surrogateescape`."""
-    return _render_stack("launch.sh.j2", launch.stack, launch.binds, idle=launch.idle, **_applied(launch))
+def render_launch(launch: Launch, beside: Sequence[Beside] = ()) -> str:
+    """Return `launch.sh` of one generation, as text to write with `surrogateescape`.
+
+    Environments `beside` it are shown in the same mounts. Raises `ValueError` if two of them have one prefix.
+    """
+    applied = _applied(launch)
+    for other in beside:
+        applied["path_prepend"] = (*applied["path_prepend"], f"{other.path}/bin", *other.path_prepend)
+    return _render_stack("launch.sh.j2", launch.stack, launch.binds, beside, idle=launch.idle, **applied)
 
 
 def render_environ(launch: Launch) -> str:
@@ -61,7 +68,7 @@ def render_environ(launch: Launch) -> str:
     return start + _render("environ.sh.j2", _applied(launch))
 
 
-def _applied(launch: Launch) -> dict[str, object]:
+def _applied(launch: Launch) -> dict[str, Any]:
     carried = {key: value for key, value in {**launch.activation, **launch.environ}.items() if key in _LOADER}
     return {
         "name": launch.name,
@@ -113,19 +120,25 @@ def _assignments(launch: Launch) -> dict[str, str | None]:
     return {key: value for key, value in merged.items() if key not in _LOADER}
 
 
-def _render_stack(template: str, stack: Stack, binds: Binds, **values: object) -> str:
+def _render_stack(template: str, stack: Stack, binds: Binds, beside: Sequence[Beside] = (), **values: object) -> str:
     top = "/" + stack.prefix.split("/")[1]
-    lower = [f"{top[1:]}/.images/{number}{stack.prefix}" for number in range(len(stack.images))]
+    stacks = [stack, *(other.stack for other in beside)]
+    images = [*stack.images, *(image for other in beside for image in other.images)]
+    environments = _environments(top, stack, beside)
+    lower = environments[0]["lower"]
     if stack.tree is not None and stack.images:
-        lower.append(f"{top[1:]}/.images/tree")
+        lower = (f"{top[1:]}/.images/tree", *lower)
     variables = [f"_tykky_{name}" for name in _VARIABLES]
-    variables += [f"_tykky_image_{number}" for number in range(len(stack.images))]
+    variables += [f"_tykky_image_{number}" for number in range(len(images))]
     values |= {
         "prefix": stack.prefix,
         "top": top,
-        "images": stack.images,
-        "sizes": stack.sizes,
-        "lower": lower[::-1],
+        "images": images,
+        "sizes": [size for each in stacks for size in each.sizes] if all(each.sizes for each in stacks) else (),
+        "whose": [environment["path"] for environment in environments for _ in environment["lower"]],
+        "environments": environments,
+        "beside": environments[1:],
+        "lower": lower,
         "tree": None if stack.tree is None else str(stack.tree),
         "changes": None if stack.changes is None else str(stack.changes),
         "variables": variables,
@@ -136,9 +149,8 @@ def _render_stack(template: str, stack: Stack, binds: Binds, **values: object) -
         # What lies in a link of the root is where the link leads to.
         "shown": [(path, "/" + path.split("/")[1]) for path in binds.shown],
     }
-    values["lent"] = stack.lent
-    values["trusted"] = stack.trusted if stack.lent else None
-    values["repairs"] = tuple(_repair(image, stack) for image in stack.images)
+    values["lent"] = list(_lent(stacks))
+    values["repairs"] = tuple(_repair(image, each) for each in stacks for image in each.images)
     values["settle"] = _render("settle.sh.j2", values)
     values["server"] = _render("server.sh.j2", values)
     values["serve"] = _render("serve.sh.j2", values)
@@ -147,10 +159,33 @@ def _render_stack(template: str, stack: Stack, binds: Binds, **values: object) -
     if values["identity"]:
         values["keeper"] = _render("keeper.sh.j2", values | {"tick": model.TICK})
         # What another generation mounts is mounted anew: all that decides about that.
-        mounted: dict[str, Json] = {"images": list(stack.images), "sizes": list(stack.sizes)}
+        mounted: dict[str, Json] = {"images": list(images), "sizes": list(stack.sizes)}
         mounted |= {name: str(values[name]) for name in ("prefix", "server", "show", "keeper")}
         values["mounted"] = document_key(mounted)[:16]
     return _render(template, values)
+
+
+def _environments(top: str, stack: Stack, beside: Sequence[Beside]) -> list[dict[str, Any]]:
+    """Return what is shown where: words of the shell for each environment's directory, and the trees of its images."""
+    prefixes = [stack.prefix, *(other.stack.prefix for other in beside)]
+    if len(set(prefixes)) < len(prefixes) or any("/" + prefix.split("/")[1] != top for prefix in prefixes):
+        raise ValueError(f"environments in one mount need prefixes of their own below {top}: {', '.join(prefixes)}")
+    words = [('"$_tykky_p"', '"$_tykky_real"'), *((quote(other.path), quote(other.real)) for other in beside)]
+    found, number = [], 0
+    for (path, real), each in zip(words, (stack, *(other.stack for other in beside)), strict=True):
+        lower = [f"{top[1:]}/.images/{number + index}{each.prefix}" for index in range(len(each.images))]
+        number += len(lower)
+        found.append({"path": path, "real": real, "prefix": each.prefix, "lower": tuple(lower[::-1])})
+    return found
+
+
+def _lent(stacks: Sequence[Stack]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Give the number of each image that is another environment's, and the uids that it may belong to."""
+    before = 0
+    for stack in stacks:
+        if stack.trusted is not None:
+            yield from ((before + number, stack.trusted) for number in stack.lent)
+        before += len(stack.images)
 
 
 def _repair(image: str, stack: Stack) -> str:

@@ -59,6 +59,8 @@ function _tykky_valued
             string join \n -- '--platform' '-f' '--spec'
         case build
             string join \n -- '--prefix' '-p' '--exec' '-f' '--spec'
+        case run
+            string join \n -- '--with'
         case module
             string join \n -- '--format' '-o' '--output' '--name' '--version' '--whatis' '--conflict'
         case gc
@@ -136,6 +138,7 @@ complete -c tykky -n '_tykky_verb_is build' -s q -l quiet -d 'Say only what was 
 complete -c tykky -n '_tykky_verb_is build' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is build' -l json -d 'Print the result (or the error) as JSON'
 complete -c tykky -n '_tykky_verb_is build' -s h -l help -d 'Show this message and exit'
+complete -c tykky -n '_tykky_verb_is run' -l with -x -a '(_tykky_candidates "environment")' -d 'Show another environment too, its programs behind those of DIRECTORY; may be repeated'
 complete -c tykky -n '_tykky_verb_is run' -s q -l quiet -d 'Say only what was asked for, and errors'
 complete -c tykky -n '_tykky_verb_is run' -s v -l verbose -d 'Say more; show a traceback for errors'
 complete -c tykky -n '_tykky_verb_is run' -l json -d 'Print the result (or the error) as JSON'

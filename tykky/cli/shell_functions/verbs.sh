@@ -119,14 +119,15 @@ doctor:say what this host offers, what is missing and how to get it' ;;
         _tykky_kinds=''
         ;;
     run)
-        _tykky_words='-q:Say only what was asked for, and errors
+        _tykky_words='--with:Show another environment too, its programs behind those of DIRECTORY; may be repeated
+-q:Say only what was asked for, and errors
 --quiet:Say only what was asked for, and errors
 -v:Say more; show a traceback for errors
 --verbose:Say more; show a traceback for errors
 --json:Print the result (or the error) as JSON
 -h:Show this message and exit
 --help:Show this message and exit'
-        _tykky_valued=''
+        _tykky_valued=' --with=environment'
         _tykky_kinds='environment program+'
         ;;
     shell)
