@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,7 +134,26 @@ def test_several_in_one_mount(bench: Bench, make_other: Callable[..., Path], tog
         assert listed.splitlines()[:1] == ([f"{one}/bin/python"] if place == one else [])
 
 
-@pytest.mark.parametrize("name", ["with space", "it's $HOME `x`", "a,b", '"q"', "back\\slash"])
+def test_several_are_shared_too(bench: Bench, make_other: Callable[..., Path], together: Callable[..., list[object]]):
+    """Later launches join; one that shows something else does not, nor one after another directory was made there."""
+    if bench.case.mount != "joined":
+        pytest.skip("nothing is kept, or it is not waited for")
+    first, one = bench.environment("A", launched=False), make_other("one", 1)
+    command = [*together(first, one), "readlink", "/proc/self/ns/mnt"]
+    bench.run(*command)
+    until = time.monotonic() + 30
+    while not bench.kept() and time.monotonic() < until:
+        time.sleep(0.01)
+    kept = [bench.run(*command).stdout for _ in range(2)]
+    assert kept[0] == kept[1]
+    assert ask(bench, first)[0][2] != kept[0].strip()
+    moved = one.rename(one.with_name("away"))
+    shutil.copytree(moved, one, symlinks=True)
+    bench.case.own(one)
+    assert bench.run(*command).stdout != kept[0]
+
+
+@pytest.mark.parametrize("name", ["it's $HOME `x`", 'a,"b'])
 def test_whatever_they_are_called(
     bench: Bench, make_other: Callable[..., Path], together: Callable[..., list[object]], name: str
 ):
