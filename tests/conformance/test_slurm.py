@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from tests.conformance import cluster as slurms
 from tests.conformance.cases import Case, prepared, skip_unless_possible
 from tests.conformance.cluster import Cluster
 from tests.conformance.conftest import Bench
+from tests.conformance.left import left, until
 
 pytestmark = pytest.mark.cluster
 # Joined is shared here: each step makes its own mounts.
@@ -113,16 +111,8 @@ class Site:
         return self.run("sbatch", "--parsable", f"--output={out}", *options, self.file("job.sh", script)).strip()
 
     def left(self) -> dict[int, str]:
-        """Return the processes that name this place in their words or variables, or hold a file below it."""
-        found = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                words = (process / "cmdline").read_bytes()
-                files = [os.readlink(link) for link in (process / "fd").iterdir()]
-                text = words + (process / "environ").read_bytes() + os.fsencode("\n".join(files))
-                if os.fsencode(self.bench.place) in text:
-                    found[int(process.name)] = words.replace(b"\0", b" ").decode(errors="replace")
-        return found
+        """Return the processes that have to do with this place."""
+        return left(self.bench.place)
 
 
 @pytest.fixture
@@ -130,14 +120,6 @@ def site(cluster: Cluster, bench: Bench) -> Site:
     """A venv-type environment directory with three images, on the cluster."""
     place = bench.environment()
     return Site(bench, cluster, place, place / "bin" / "python")
-
-
-def until(what: Callable[[], object]) -> None:
-    """Wait for something that has to come, for a while that is long on a busy machine too."""
-    limit = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 def answers(text: str) -> list[dict[str, object]]:
