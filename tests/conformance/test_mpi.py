@@ -21,7 +21,7 @@ from tests.conformance import cluster as slurms
 from tests.conformance.cases import Case, prepared, skip_unless_possible
 from tests.conformance.cluster import Cluster
 from tests.conformance.conftest import Bench
-from tests.conformance.stage import PREFIX, Images
+from tests.conformance.stage import PREFIX, Images, host_python
 
 pytestmark = pytest.mark.cluster
 CASES = [pytest.param(case, id=case.name) for case in prepared() if case.mount != "joined"]
@@ -61,14 +61,37 @@ print(json.dumps({
 }) + "\\n", end="", flush=True)
 """
 
+# Two ranks play ping-pong with eight bytes, as osu_latency does: the fastest of 40 rounds, in microseconds one way.
+# Between rounds they take a breath, so that others on a busy machine do not decide it.
+LATENCY = """
+import time
+from mpi4py import MPI
+
+world = MPI.COMM_WORLD
+rank, other, data, rounds = world.rank, 1 - world.rank, bytearray(8), []
+for _ in range(40):
+    world.barrier()
+    begun = time.perf_counter()
+    for _ in range(200):
+        if rank == 0:
+            world.Send(data, other)
+        world.Recv(data, other)
+        if rank == 1:
+            world.Send(data, other)
+    rounds.append((time.perf_counter() - begun) / 400 * 1e6)
+    time.sleep(0.002)
+if rank == 0:
+    print(min(rounds))
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """An MPI library: mpi4py's word for it, who starts its ranks, and variables.
 
-    `memory` leaves shared memory alone to it, `alone` nothing. `apart` is for ranks in several user namespaces: UCX
-    does not see that they are, and gives up when it cannot open what another rank has open or read its memory. `nodes`
-    is for two nodes on one machine, which it takes for one.
+    `memory` leaves shared memory alone to it, `tcp` the network, `alone` nothing. `apart` is for ranks in several user
+    namespaces: UCX does not see that they are, and gives up when it cannot open what another rank has open or read its
+    memory. `nodes` is for two nodes on one machine, which it takes for one.
     """
 
     name: str
@@ -77,6 +100,7 @@ class Kind:
     environ: dict[str, str]
     memory: dict[str, str]
     alone: dict[str, str]
+    tcp: dict[str, str]
     apart: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
 
@@ -89,6 +113,7 @@ KINDS = [
         {},
         memory={"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,vader"},
         alone={"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"},
+        tcp={"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,tcp"},
     ),
     Kind(
         "mpich",
@@ -97,6 +122,7 @@ KINDS = [
         {"LD_LIBRARY_PATH": str(MPI4PY / "mpich")},
         memory={"UCX_TLS": "self,posix,sysv"},
         alone={"UCX_TLS": "self"},
+        tcp={"UCX_TLS": "self,tcp"},
         apart={"UCX_POSIX_USE_PROC_LINK": "n", "UCX_TLS": "^cma"},
         nodes={"UCX_TLS": "self,tcp"},
     ),
@@ -224,6 +250,22 @@ def test_ranks_of_a_node_use_its_memory(ranks: Ranks, cluster: Cluster):
     check(ranks, ranks.run(*kind.mpirun, 2, **kind.memory).stdout, 2)
     check(ranks, ranks.run(*srun(ranks, 1, 2), **on(ranks, cluster), **kind.memory).stdout, 2)
     assert ranks.run(*kind.mpirun, 2, check=False, **kind.alone).returncode != 0
+
+
+def test_latency(ranks: Ranks):
+    """A message takes what it takes between ranks of the bare interpreter: through shared memory, not the network."""
+    program = ranks.bench.place / "latency.py"
+    program.write_text(LATENCY)
+    ranks.bench.case.own(program)
+    bare = {"PYTHONPATH": str(MPI4PY / "site-packages")}
+
+    def latency(python: Path, **environ: str) -> float:
+        one = replace(ranks, python=python, program=program)
+        return float(one.run(*ranks.kind.mpirun, 2, **environ).stdout)
+
+    ours, bares = latency(ranks.python), latency(host_python(), **bare)
+    network = latency(host_python(), **bare, **ranks.kind.tcp)
+    assert ours < 3 * bares < network, (ours, bares, network)
 
 
 def srun(ranks: Ranks, nodes: int, tasks: int) -> list[str]:
