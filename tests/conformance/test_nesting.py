@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.cases import USERNS
 from tests.conformance.conftest import Bench
 from tests.conformance.stage import Images, make_images
 from tykky.runtime.model import Beside, Launch, Stack
 from tykky.runtime.render import render_launch
 
+NOTHING = "tykky: no backend works on this host\n"
+MORE = "tykky doctor says more, and how to get what is missing\n"
 WHO = "import json, os, sys; print(json.dumps([sys.executable, sys.prefix, os.readlink('/proc/self/ns/mnt')]))"
 
 
@@ -162,3 +166,119 @@ def test_whatever_they_are_called(
     assert done.stdout == f"extra {first}/bin/extra\n"
     done = bench.run(*together(first, one), one / "bin" / "python", "-c", "import sys; print(sys.prefix)")
     assert done.stdout == f"{one}\n"
+
+
+NAMESPACES = {
+    "unshare": ["unshare", "--user", "--map-root-user"],
+    "unshare-mount": ["unshare", "--user", "--map-root-user", "--mount"],
+    "unshare-pid": ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"],
+    "bwrap": ["bwrap", "--dev-bind", "/", "/"],
+    "bwrap-pid": ["bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--proc", "/proc"],
+    "bwrap-root": ["bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"],
+    "no-new-privs": ["setpriv", "--no-new-privs"],
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.thorough if kind in ("unshare-mount", "bwrap") else ())
+        for kind in NAMESPACES
+    ],
+)
+def test_inside_foreign_namespaces(bench: Bench, environment: Path, kind: str):
+    """As root of a user namespace, where processes have other numbers, and where setuid counts for nothing."""
+    if shutil.which(NAMESPACES[kind][0]) is None:
+        pytest.skip(f"{NAMESPACES[kind][0]} is not on this machine")
+    if bench.case.backend == "namespace" and bench.case.mount == "shared":
+        pytest.skip("the cases with private and with joined mounts say it")
+    if not bench.case.userns and kind != "no-new-privs":
+        pytest.skip("this host allows no user namespaces")
+    first = bench.run(*NAMESPACES[kind], "true", check=False)
+    if first.returncode != 0:
+        pytest.skip(f"{kind} cannot be had here: {first.stderr.strip()}")
+    python = environment / "bin" / "python"
+    done = bench.run(
+        *NAMESPACES[kind], python, "-c", "import sys, thing; print(sys.executable, thing.where)", check=False
+    )
+    if bench.case.userns and (kind != "bwrap-root" or bench.case.user is None):
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{python} middle\n", "")
+        return
+    assert (done.returncode, done.stdout) == (125, "")
+    if kind == "bwrap-root":
+        # Root without a capability may map itself nowhere (user_namespaces(7): CAP_SETFCAP).
+        first_line, why, more = done.stderr.splitlines(keepends=True)
+        assert (first_line, "map: Operation not permitted" in why, more) == (NOTHING, True, MORE)
+        return
+    program = bench.case.programs["apptainer"]
+    why = "ERROR  : Installation issue: starter-suid doesn't have setuid bit set "
+    assert done.stderr == f"{NOTHING}    apptainer: {program} cannot mount here ({why})\n{MORE}"
+
+
+@pytest.fixture
+def foreign(bench: Bench) -> list[object]:
+    """A command line that runs a program in a container of the user's own, of an image that has busybox alone.
+
+    `-B` and directories of the host may follow, and then `image` and the program.
+    """
+    busybox, apptainer = shutil.which("busybox"), bench.case.programs.get("apptainer", str(USERNS))
+    if busybox is None or not Path(apptainer).exists():
+        pytest.skip("needs a static busybox, and Apptainer at the places of tests/hosts/setup.sh")
+    tree = bench.place / "tree"
+    for name in ("bin", "etc", "proc", "sys", "dev", "tmp", "usr", "lib", "lib64", "sbin", "opt", "var", "run"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(busybox, tree / "bin" / "busybox")
+    for name in (
+        "sh",
+        "mount",
+        "umount",
+        "unshare",
+        "setsid",
+        "cp",
+        "chroot",
+        "mkdir",
+        "stat",
+        "mv",
+        "rm",
+        "tr",
+        "sed",
+    ):
+        (tree / "bin" / name).symlink_to("busybox")
+    image = bench.place / "image.sqfs"
+    quiet = ["-quiet", "-no-progress", "-all-root"]
+    subprocess.run(["mksquashfs", tree, image, *quiet], check=True, stdout=subprocess.DEVNULL)
+    image.chmod(0o644)
+    command = [apptainer, "-s", "exec", "--no-home", "--pwd", "/", "-B", bench.place]
+    if (done := bench.run(*command, image, "/bin/sh", "-c", ":", check=False)).returncode != 0:
+        pytest.skip(f"no container starts here: {done.stderr.strip()[:200]}")
+    return command
+
+
+def test_inside_a_foreign_container(bench: Bench, environment: Path, foreign: list[object]):
+    """Where it holds what a launch needs, and may nest, all is well; what is missing is named."""
+    python = environment / "bin" / "python"
+    image = bench.place / "image.sqfs"
+    done = bench.run(*foreign, image, python, "-c", "pass", check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    missing = {
+        "namespace": "squashfuse_ll is missing (package squashfuse in Debian, EPEL and conda-forge)",
+        "apptainer": "neither apptainer nor singularity is there (package apptainer in EPEL and conda-forge)",
+    }
+    backend = bench.case.backend
+    assert done.stderr == f"{NOTHING}    {backend}: {missing[backend]}\n{MORE}"
+
+    host = [
+        word
+        for name in ("usr", "etc", "lib", "lib64", "bin", "sbin", "opt", "var", "run")
+        for word in ("-B", f"/{name}")
+    ]
+    # As a child: Debian's Apptainer, relocated, finds its directories only so from inside of another one.
+    script = '"$@"; exit "$?"'
+    done = bench.run(*foreign, *host, image, "/bin/sh", "-c", script, "sh", python, "-c", f"exec({WHO!r})", check=False)
+    if bench.case.userns:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)[:2] == [str(python), str(environment)]
+    else:
+        assert (done.returncode, done.stdout) == (125, "")
+        assert done.stderr.startswith(f"{NOTHING}    apptainer: {bench.case.programs['apptainer']} cannot mount here (")
+        assert len(done.stderr.splitlines()) == 3

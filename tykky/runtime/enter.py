@@ -16,12 +16,18 @@ from typing import NoReturn
 from tykky.process import Commands
 
 # $1 is the environment directory, $2 the program that launch.sh runs; nothing of them is part of the text.
-_ENTER = '_tykky_p=$1 _tykky_called=$2; shift 2; . "$_tykky_p/.tykky/current/launch.sh"'
+_ENTER = 'set +efuC; _tykky_p=$1 _tykky_called=$2; shift 2; . "$_tykky_p/.tykky/current/launch.sh"'
 # The same with a launch of our own, behind descriptor $3: the shell reads it through one of its own.
-_ENTER_TEXT = '_tykky_p=$1 _tykky_called=$2 _tykky_x=$3; shift 3; . "/proc/self/fd/$_tykky_x"'
+_ENTER_TEXT = 'set +efuC; _tykky_p=$1 _tykky_called=$2 _tykky_x=$3; shift 3; . "/proc/self/fd/$_tykky_x"'
 _CLOSE = 'eval "exec $_tykky_x<&-"\n'
 # Inside, the command is looked up in the PATH that the launch has set.
 _LOOK_UP = 'exec "$@"'
+# Inside, says which backend mounted: Apptainer makes its root of directories in its session directory. (Its variables are
+# not there: a launch takes them away, and may have inherited those of another container.)
+WHICH_BACKEND = (
+    'while read -r line; do case $line in *" / / "*/mnt/session/*) echo apptainer; exit ;; esac; '
+    "done </proc/self/mountinfo; echo namespace"
+)
 # A launch in dash, which names descriptors up to 9 only, goes on in bash where fewer than five of them are free, by
 # reading its launcher again. Here is no launcher, so it starts there.
 _SMALL, _NEEDED = range(3, 10), 5
@@ -72,8 +78,7 @@ def is_shown(environment: Path) -> bool:
 
 def backend_here(environment: Path, commands: Commands) -> str | None:
     """Return the backend that serves this environment on this host, found out by a real launch; None if none does."""
-    program = 'test -n "${APPTAINER_CONTAINER-}${SINGULARITY_CONTAINER-}" && echo apptainer || echo namespace'
-    done = commands.run(enter_argv(environment, ["/bin/sh", "-c", program]), check=False)
+    done = commands.run(enter_argv(environment, ["/bin/sh", "-c", WHICH_BACKEND]), check=False)
     return done.stdout.strip() or None if done.status == 0 else None
 
 

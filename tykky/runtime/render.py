@@ -29,6 +29,12 @@ _VARIABLES = (
 
 # The user's own binds of containers: kept, and given back inside as they were.
 _BINDS = ("APPTAINER_BIND", "APPTAINER_BINDPATH", "SINGULARITY_BIND", "SINGULARITY_BINDPATH")
+# Those that Apptainer hears beside them: mounts, and where it may write.
+_HEARD = tuple(
+    f"{prefix}_{name}"
+    for name in ("CACHEDIR", "CONFIGDIR", "MOUNT", "TMPDIR")
+    for prefix in ("APPTAINER", "SINGULARITY")
+)
 # Variables of Apptainer and SingularityCE (after either's prefix) that a launch must not inherit: those that tell a
 # container about itself, and options that would change what is mounted.
 _STALE = (
@@ -144,6 +150,7 @@ def _render_stack(template: str, stack: Stack, binds: Binds, beside: Sequence[Be
         "variables": variables,
         "loader_variables": _LOADER,
         "own_binds": _BINDS,
+        "heard": _HEARD,
         "stale": _STALE,
         "hidden": binds.hidden,
         # What lies in a link of the root is where the link leads to.

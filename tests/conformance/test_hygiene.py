@@ -1,0 +1,216 @@
+"""What is left over, broken or missing around a launch: the right result, or one clear message and an exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cases import SETUID
+from tests.conformance.conftest import Bench
+from tykky.runtime.enter import WHICH_BACKEND, enter_argv
+
+ENVIRON = "import json, os; print(json.dumps(dict(os.environ)))"
+WHO = "import sys; print(sys.executable)"
+NOTHING = "tykky: no backend works on this host\n"
+MORE = "tykky doctor says more, and how to get what is missing\n"
+
+
+def steering(bench: Bench, environment: Path, **given: str) -> dict[str, str]:
+    """Return the variables for containers and for the loader that a program sees; nothing was probed before."""
+    shutil.rmtree(bench.place / "home" / "run" / "tykky", ignore_errors=True)
+    found = json.loads(bench.run(environment / "bin" / "python", "-c", ENVIRON, env=bench.environ(**given)).stdout)
+    return {name: value for name, value in found.items() if name.startswith(("APPTAINER", "SINGULARITY", "LD_"))}
+
+
+def test_what_the_user_says_to_containers_is_not_said_to_ours(bench: Bench, environment: Path):
+    """Apptainer sets X for APPTAINERENV_X, evaluates its value, and takes options from variables: not for a launch."""
+    given = {
+        "APPTAINERENV_GREETING": f"a 'b'\nexport APPTAINER_X=$(touch {bench.place}/mark)",
+        "SINGULARITYENV_LD_LIBRARY_PATH": f"$(touch {bench.place}/mark)",
+        "APPTAINERENV_PREPEND_PATH": "/evil",
+        "APPTAINERENV_NAME": "not the name of a container",
+        "APPTAINER_NETWORK": "none",
+        "APPTAINER_DEBUG": "1",
+        "APPTAINER_NV": "1",
+        "APPTAINER_CACHEDIR": str(bench.place / "cache of the user"),
+    }
+    assert steering(bench, environment, **given) == given
+    assert not (bench.place / "mark").exists()
+    found = json.loads(bench.run(environment / "bin" / "python", "-c", ENVIRON, env=bench.environ(**given)).stdout)
+    assert "GREETING" not in found
+    assert found["PATH"] == f"{environment}/bin:{bench.environ()['PATH']}"
+
+
+def test_what_a_container_left_over(bench: Bench, environment: Path):
+    """With Apptainer it is gone; where no container takes part, the program has what its caller has."""
+    stale = {"APPTAINER_CONTAINER": "/gone.sif", "SINGULARITY_NAME": "gone", "APPTAINER_WRITABLE_TMPFS": "1"}
+    environ = {**stale, "TYKKY_ENVIRONMENT": str(bench.place)}
+    expected = stale if bench.case.backend == "namespace" else {}
+    assert steering(bench, environment, **environ) == expected
+    done = bench.run(environment / "bin" / "python", "-c", ENVIRON, env=bench.environ(**environ))
+    assert json.loads(done.stdout)["TYKKY_ENVIRONMENT"] == str(environment)
+
+
+def test_the_backend_is_told_whatever_was_left_over(bench: Bench, environment: Path):
+    environ = bench.environ(APPTAINER_CONTAINER="/gone.sif")
+    found = bench.run(*enter_argv(environment, ["/bin/sh", "-c", WHICH_BACKEND]), env=environ).stdout
+    assert found == f"{bench.case.backend}\n"
+
+
+def test_a_library_path_for_the_program_alone(bench: Bench, environment: Path):
+    """Not even what is made before anything is mounted may load what fits only the program."""
+    broken = bench.place / "lib"
+    broken.mkdir()
+    for name in ("libmount.so.1", "libfuse3.so.3", "libselinux.so.1", "libacl.so.1"):
+        (broken / name).write_text("not a library")
+    given = {"LD_LIBRARY_PATH": f"{broken}::/a b", "LD_AUDIT": ""}
+    assert steering(bench, environment, **given) == given
+    files = [path.name for path in (bench.place / "home" / "run" / "tykky").iterdir()]
+    assert [name for name in files if name.startswith("probe")] == [f"probe-{bench.case.backend}"]
+
+
+def test_a_library_that_is_loaded_first_reaches_the_program_alone(bench: Bench, environment: Path):
+    """As tools that watch jobs do (Darshan, XALT): it is in the program, and in no server."""
+    library = next((str(path) for path in Path("/usr/lib").glob("*/libz.so.1")), None)
+    if library is None:
+        pytest.skip("there is no libz.so.1 below /usr/lib")
+    text = (
+        "import glob, os\nname = os.environ['LD_PRELOAD']\n"
+        "print(os.path.realpath(name) in open('/proc/self/maps').read())\n"
+        "for place in glob.glob('/proc/[0-9]*'):\n"
+        "    try:\n        words = open(place + '/comm').read() + open(place + '/cmdline').read()\n"
+        "        maps = open(place + '/environ').read()\n"
+        "    except OSError:\n        continue\n"
+        f"    if words.startswith('squashfuse') and {str(environment)!r} in words: print('LD_PRELOAD' in maps)\n"
+    )
+    done = bench.run(environment / "bin" / "python", "-c", text, env=bench.environ(LD_PRELOAD=library))
+    assert set(done.stdout.split("\n", 1)[1].split()) <= {"False"}
+    assert done.stdout.startswith("True\n")
+    gone = bench.environ(LD_PRELOAD="/gone.so")
+    done = bench.run("/usr/bin/env", environment / "bin" / "python", "-c", "print(1)", env=gone)
+    # What starts without us says it, too: the test's own program, env, the shell of the launcher, the program.
+    assert done.stdout == "1\n"
+    assert done.stderr.count("cannot be preloaded") == 3 + (bench.case.user is not None)
+
+
+@pytest.mark.parametrize("given", [{"LC_ALL": "xx_YY.UTF-8"}, {"LC_ALL": "C"}, {"LC_ALL": "", "LANG": "C.UTF-8"}])
+def test_a_locale_is_the_callers(bench: Bench, environment: Path, given: dict[str, str]):
+    """Also one that this machine does not have: as outside, without a word."""
+    text = "import json, os, sys; print(json.dumps([sys.getfilesystemencoding(), os.environ['LC_ALL'], sys.argv[1:]]))"
+    words = ["ü", b"\xff"]
+    commands = ((environment / "bin" / "python", "-c", text), ("/usr/bin/python3", "-c", text))
+    inside, outside = (bench.run(*command, *words, env=bench.environ(**given)) for command in commands)
+    assert (inside.stdout, inside.stderr) == (outside.stdout, outside.stderr)
+
+
+def test_a_home_that_cannot_be_written(bench: Bench, environment: Path):
+    """Nothing is kept there: not by us, and Apptainer manages without."""
+    if bench.case.user is None:
+        pytest.skip("needs an ordinary user: root may write anywhere")
+    home = bench.place / "closed"
+    home.mkdir(mode=0o555)
+    bench.case.own(home)
+    done = bench.run(environment / "bin" / "python", "-c", "print(1)", env=bench.environ(HOME=str(home)))
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert list(home.iterdir()) == []
+
+
+def test_options_of_a_shell(bench: Bench, environment: Path):
+    """bash takes its options from a variable, and would read a file first: also where it is the system's sh."""
+    (bench.place / "rc").write_text("echo read\n")
+    given = bench.environ(
+        SHELLOPTS="errexit:nounset:noclobber:noglob", BASH_ENV=f"{bench.place}/rc", ENV=f"{bench.place}/rc"
+    )
+    for words in ([], ["bash", "--posix"]):
+        done = bench.run(*words, environment / "bin" / "python", "-c", WHO, env=given)
+        assert (done.stdout, done.stderr) == (f"{environment}/bin/python\n", "")
+
+
+@pytest.fixture
+def elsewhere(bench: Bench) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a runner for the case's user on a changed machine: a shell script mounts what only this process sees."""
+    if os.getuid() != 0:
+        pytest.skip("only root can change what a process sees of the machine")
+    if bench.case.mount != "private" and bench.case.backend == "namespace":
+        pytest.skip("keepers of other mount namespaces are not joined: as with private mounts")
+
+    def run(script: str, *argv: object, **given: object) -> subprocess.CompletedProcess[str]:
+        command = ["unshare", "--mount", "sh", "-ec", f'{script}\nshift\nexec "$@"', "sh", bench.place / "made"]
+        environ = given.get("env") or bench.environ()
+        return subprocess.run(
+            [*command, *bench.argv(*argv)], env=environ, cwd=bench.place, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+NO_FUSE = """
+mkdir "$1" && mount -t tmpfs -o mode=755 none "$1"
+for x in null zero full random urandom tty ptmx; do touch "$1/$x" && mount --bind "/dev/$x" "$1/$x"; done
+mkdir "$1/pts" "$1/shm" && mount --rbind /dev/pts "$1/pts" && mount --rbind /dev/shm "$1/shm"
+ln -s /proc/self/fd "$1/fd" && mount --rbind "$1" /dev
+"""
+
+
+@pytest.mark.parametrize("probed", [False, True])
+def test_no_dev_fuse(
+    bench: Bench, environment: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]], probed: bool
+):
+    """As in many containers. It is seen also if this user launched before."""
+    python = environment / "bin" / "python"
+    if probed:
+        if bench.case.backend == "apptainer":
+            pytest.skip("Apptainer that worked before says itself what is missing now")
+        bench.run(python, "-c", "pass")
+    done = elsewhere(NO_FUSE, python, "-c", WHO)
+    assert done.returncode == 125
+    assert done.stdout == ""
+    if bench.case.backend == "namespace":
+        assert done.stderr == f"{NOTHING}    namespace: /dev/fuse cannot be opened\n{MORE}"
+    else:
+        first, why, more = done.stderr.splitlines(keepends=True)
+        assert (first, more) == (NOTHING, MORE)
+        assert why.startswith(f"    apptainer: {bench.case.programs['apptainer']} cannot mount here (FATAL:")
+        assert "fuse" in why
+        assert "\x1b" not in why
+
+
+def test_no_subordinate_ids(
+    bench: Bench, environment: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]]
+):
+    """A launch maps the user alone."""
+    script = "for x in /etc/subuid /etc/subgid; do [ ! -e $x ] || mount --bind /dev/null $x; done"
+    done = elsewhere(script, environment / "bin" / "python", "-c", WHO)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{environment}/bin/python\n", "")
+
+
+def test_no_user_namespaces(bench: Bench):
+    """As where they are forbidden, or a seccomp filter refuses them: what is set up for setuid works, or says so."""
+    if bench.case.user is None:
+        pytest.skip("root needs none")
+    refused = replace(bench, case=replace(bench.case, userns=False))
+    place = bench.environment(launched=False)
+    python = place / "bin" / "python"
+    done = refused.run(python, "-c", WHO, check=False)
+    if bench.case.programs.get("apptainer") == str(SETUID):
+        assert (done.stdout, done.stderr) == (f"{python}\n", "")
+        # Nothing is forced: what cannot work is passed by.
+        environ = bench.environ()
+        del environ["TYKKY_BACKEND"]
+        assert refused.run(python, "-c", WHO, env=environ).stdout == f"{python}\n"
+        return
+    assert (done.returncode, done.stdout) == (125, "")
+    first, why, more = done.stderr.splitlines(keepends=True)
+    assert (first, more) == (NOTHING, MORE)
+    expected = "namespace: user namespaces or overlays cannot be used (unshare: unshare failed: No space left on device"
+    if bench.case.backend == "apptainer":
+        program = bench.case.programs["apptainer"]
+        expected = f"apptainer: {program} cannot mount here (ERROR  : Failed to create user namespace"
+    assert why.startswith(f"    {expected}")
