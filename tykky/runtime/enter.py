@@ -22,8 +22,8 @@ _ENTER_TEXT = 'set +efuC; _tykky_p=$1 _tykky_called=$2 _tykky_x=$3; shift 3; . "
 _CLOSE = 'eval "exec $_tykky_x<&-"\n'
 # Inside, the command is looked up in the PATH that the launch has set.
 _LOOK_UP = 'exec "$@"'
-# Inside, says which backend mounted: Apptainer makes its root of directories in its session directory. (Its variables are
-# not there: a launch takes them away, and may have inherited those of another container.)
+# Inside, says which backend mounted: Apptainer makes its root of directories in its session directory. (Its variables
+# are not there: a launch takes them away, and may have inherited those of another container.)
 WHICH_BACKEND = (
     'while read -r line; do case $line in *" / / "*/mnt/session/*) echo apptainer; exit ;; esac; '
     "done </proc/self/mountinfo; echo namespace"
