@@ -9,7 +9,7 @@ export PYTHON
 bin := .venv/bin
 pins := requirements-dev.txt
 
-.PHONY: help setup venv demo test test-hosts test-cluster test-thorough test-crash lint format schemas check-generated bench pins clean
+.PHONY: help setup venv demo test test-hosts test-cluster test-workflows test-thorough test-crash lint format schemas check-generated bench pins clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -25,18 +25,22 @@ demo: setup ## lock and build examples/quickstart below .demo, run a program in 
 	@tools/demo.sh
 
 test: setup ## all tests but those that need a prepared host
-	$(bin)/python -m pytest -n auto -m 'not hosts and not thorough and not cluster' $(ARGS)
+	$(bin)/python -m pytest -n auto -m 'not hosts and not thorough and not cluster and not workflows' $(ARGS)
 
 test-hosts: setup ## the tests with real Apptainers, ordinary users, and every shell (root; changes this machine)
 	tests/hosts/setup.sh
-	$(bin)/python -m pytest -m '(hosts or shells) and not cluster and not thorough' $(ARGS)
+	$(bin)/python -m pytest -m '(hosts or shells) and not cluster and not workflows and not thorough' $(ARGS)
 
 test-cluster: setup ## launches in steps of a real Slurm, and under MPICH and Open MPI (root; changes this machine)
 	tests/hosts/setup.sh cluster
-	$(bin)/python -m pytest -m cluster $(ARGS)
+	$(bin)/python -m pytest -m 'cluster and not workflows' $(ARGS)
+
+test-workflows: setup ## Dask, Snakemake, submitit and joblib from PyPI, on a real Slurm too (root; changes this machine)
+	tests/hosts/setup.sh cluster
+	$(bin)/python -m pytest -m workflows $(ARGS)
 
 test-thorough: setup ## of what make test takes a sample, all; but see test-crash
-	$(bin)/python -m pytest -n auto -m 'thorough and not cluster' --ignore tests/crash $(ARGS)
+	$(bin)/python -m pytest -n auto -m 'thorough and not cluster and not workflows' --ignore tests/crash $(ARGS)
 
 test-crash: setup ## a kill, EIO or a full disk at each of some hundred points (ten minutes)
 	$(bin)/python -m pytest -n auto -m thorough tests/crash $(ARGS)

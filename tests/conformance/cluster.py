@@ -22,7 +22,7 @@ import pytest
 from tests.conformance.cases import AS_USER
 
 OPEN, CLOSED = ("n0", "n1"), ("c0", "c1")
-_FREEZER = Path("/sys/fs/cgroup/freezer")
+FREEZER = Path("/sys/fs/cgroup/freezer")
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scancel", "squeue", "sinfo")
 _CONF = """\
 ClusterName=tykky-test
@@ -44,8 +44,8 @@ SchedulerParameters=sched_interval=1,bf_interval=1
 ReturnToService=2
 KillWait=2
 MpiDefault=none
-NodeName=n[0-1] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]},{ports[2]}] CPUs=4
-NodeName=c[0-1] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[3]},{ports[4]}] CPUs=4
+NodeName=n[0-1] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]},{ports[2]}] CPUs=4 RealMemory=4000
+NodeName=c[0-1] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[3]},{ports[4]}] CPUs=4 RealMemory=4000
 PartitionName=open Nodes=n[0-1] Default=YES
 PartitionName=closed Nodes=c[0-1]
 """
@@ -76,7 +76,7 @@ def skip_unless_possible(proctrack: str) -> None:
     for program in _PROGRAMS:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on this machine: tests/hosts/setup.sh installs Slurm")
-    if proctrack == "cgroup" and not _FREEZER.is_dir():
+    if proctrack == "cgroup" and not FREEZER.is_dir():
         pytest.skip("Slurm 22.05 without systemd needs the freezer of version 1 control groups")
 
 
@@ -169,7 +169,7 @@ def _end_jobs(made: Cluster) -> None:
 
 def _remove_groups() -> None:
     for node in (*OPEN, *CLOSED):
-        for folder, _, _ in os.walk(_FREEZER / f"slurm_{node}", topdown=False):
+        for folder, _, _ in os.walk(FREEZER / f"slurm_{node}", topdown=False):
             with suppress(OSError):  # not empty: somebody else's
                 Path(folder).rmdir()
 
