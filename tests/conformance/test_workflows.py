@@ -338,6 +338,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.cluster
 def test_dask_jobqueue(site: Desk):
     """Workers run in jobs of their own; the script that starts them may be submitted by hand, as it is."""
     found = site.program(JOBQUEUE)
@@ -353,6 +354,7 @@ def test_dask_jobqueue(site: Desk):
     site.nothing_left()
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("desk", ["venv"], indirect=True)  # it looks for the end of a job every half minute
 def test_snakemake_with_the_slurm_executor(site: Desk):
     """Each rule is a job, with a step in it; the console script is the wheel's own."""
@@ -369,6 +371,7 @@ def test_snakemake_with_the_slurm_executor(site: Desk):
     site.nothing_left()
 
 
+@pytest.mark.cluster
 def test_submitit_on_slurm(site: Desk):
     found = submitit(site, "slurm")
     assert len(set(found)) == 4
