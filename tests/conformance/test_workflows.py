@@ -354,6 +354,34 @@ def test_dask_jobqueue(site: Desk):
     site.nothing_left()
 
 
+RUNNER = """
+import json, os, sys
+from dask_jobqueue.slurm import SLURMRunner
+from distributed import Client
+def see():
+    return [sys.executable, os.environ["SLURMD_NODENAME"], os.readlink("/proc/self/ns/mnt")]
+if __name__ == "__main__":
+    with SLURMRunner(scheduler_file="scheduler.json") as runner, Client(runner) as client:
+        client.wait_for_workers(runner.n_workers, timeout=100)
+        print(json.dumps([see(), client.run_on_scheduler(see), *client.run(see).values()]))
+"""
+
+
+@pytest.mark.cluster
+def test_dask_in_the_ranks_of_one_step(site: Desk):
+    """Scheduler, client and two workers on two nodes; those of one node share mounts where launches share at all."""
+    program = site.file("runner.py", RUNNER)
+    out = site.run("srun", "-N2", "-n4", "--ntasks-per-node=2", site.python, program)
+    seen = json.loads(next(line for line in out.splitlines() if line.startswith("[[")))
+    assert len(seen) == 4
+    assert {one[0] for one in seen} == {str(site.python)}
+    nodes = {one[1] for one in seen}
+    assert nodes == set(slurms.OPEN if site.bench.case.userns else slurms.CLOSED)
+    shares = site.bench.case.backend == "namespace" and site.bench.case.mount == "shared"
+    assert len({(node, mounts) for _, node, mounts in seen}) == (2 if shares else 4)
+    site.nothing_left()
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("desk", ["venv"], indirect=True)  # it looks for the end of a job every half minute
 def test_snakemake_with_the_slurm_executor(site: Desk):
