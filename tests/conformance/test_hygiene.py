@@ -122,6 +122,18 @@ def test_a_home_that_cannot_be_written(bench: Bench, environment: Path):
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["venv", "conda"])
+def test_the_users_python_settings_where_the_spec_wants_them(bench: Bench, kind: str):
+    """`[runtime] user-site = true`. (In a venv ~/.local does not count, as in any.)"""
+    place = bench.environment(kind=kind, user_site=True)
+    mine = bench.place / "mine"
+    mine.mkdir()
+    (mine / "thing.py").write_text("where = 'the user'\n")
+    text = "import thing, site, sys; print(thing.where, site.ENABLE_USER_SITE)"
+    done = bench.run(place / "bin" / "python", "-c", text, env=bench.environ(PYTHONPATH=str(mine)))
+    assert done.stdout == f"the user {kind == 'conda'}\n"
+
+
 def test_options_of_a_shell(bench: Bench, environment: Path):
     """bash takes its options from a variable, and would read a file first: also where it is the system's sh."""
     (bench.place / "rc").write_text("echo read\n")

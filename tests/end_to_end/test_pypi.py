@@ -143,8 +143,11 @@ def test_the_users_settings_do_not_leak_in(desk: Desk, wheels_spec: Spec, home: 
 
 def test_environ_of_the_spec(desk: Desk, wheels_spec: Spec) -> None:
     value = "a b\n$(touch pwned) `x` 'q' \"d\" ü"
-    more = f'\n[runtime]\nenviron = {{ OMP_NUM_THREADS = "1", ODD = {json.dumps(value)} }}\n'
+    more = f'\n[runtime]\nuser-site = true\nenviron = {{ OMP_NUM_THREADS = "1", ODD = {json.dumps(value)} }}\n'
     env = desk.write(wheels_spec("alpha", more=more)) and desk.environment()
     code = "import os, json; print(json.dumps([os.environ['OMP_NUM_THREADS'], os.environ['ODD']]))"
     assert json.loads(run([env / "bin" / "python", "-c", code], cwd=desk.directory)) == ["1", value]
     assert not (desk.directory / "pwned").exists()
+    (desk.directory / "mine.py").write_text("")
+    environ = {**os.environ, "PYTHONPATH": str(desk.directory)}
+    assert run([env / "bin" / "python", "-P", "-c", "import mine; print(mine.__name__)"], env=environ) == "mine\n"

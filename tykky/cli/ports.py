@@ -185,6 +185,7 @@ class LaunchPublisher:
         return {
             **extending,
             "environ": dict(spec.runtime.environ),
+            "user-site": spec.runtime.user_site,
             "image": spec.runtime.image,
             "backends": list(self.site.backends),
             "programs": site_programs(self.site),
@@ -224,6 +225,7 @@ class LaunchPublisher:
             activation={name: value for name, value in activation.items() if name != "PATH"},
             path_prepend=tuple(entry for entry in activation.get("PATH", "").split(":") if entry),
             environ=spec.runtime.environ,
+            user_site=spec.runtime.user_site,
             backends=self.site.backends,
             programs=site_programs(self.site),
             binds=site_binds(self.site),

@@ -171,6 +171,9 @@ class Runtime(_Table, frozen=True):
 
     image: Annotated[str, Meta(description="the root programs see; host: this machine's own")] = "host"
     environ: Annotated[dict[str, str], Meta(description="variables set for every program, taken as they are")] = {}
+    user_site: Annotated[
+        bool, Meta(description="let PYTHONPATH, PYTHONHOME and, in conda-type environments, ~/.local count")
+    ] = False
 
 
 class Spec(_Table, frozen=True):
