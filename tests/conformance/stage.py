@@ -14,7 +14,10 @@ from pathlib import Path
 
 from tests.channel.package import File, Link
 from tests.channel.python import interpreter, python_package
+from tykky.layers.pypi import make_venv
 from tykky.layers.tree import relocatable_script
+from tykky.layers.venv_base import make_base
+from tykky.process import Commands
 from tykky.runtime.host_image import make_host_image, make_inside
 from tykky.runtime.model import Binds, Launch, Stack
 from tykky.runtime.render import render_launch, render_launcher
@@ -39,10 +42,10 @@ def make_images(kind: str, folder: Path, prefix: str = PREFIX) -> Images:
     trees = [folder / str(number) / prefix.lstrip("/") for number in range(3)]
     for tree in trees:
         tree.mkdir(parents=True)
-    minor = interpreter().minor
     if kind == "venv":
-        _fill_venv(trees[0], minor)
+        minor = _fill_venv(trees[0])
     else:
+        minor = interpreter().minor
         _fill_conda(trees[0])
     packages = [tree / "lib" / f"python{minor}" / "site-packages" for tree in trees]
     (trees[0] / "include").mkdir(exist_ok=True)
@@ -115,21 +118,15 @@ def host_python() -> Path:
     return system.resolve() if system.exists() else Path(sys.executable).resolve()
 
 
-def _fill_venv(tree: Path, minor: str) -> None:
+def _fill_venv(tree: Path) -> str:
+    """Write the skeleton that `tykky build` writes; return the minor version of the host's Python."""
     python = host_python()
-    version = subprocess.check_output([python, "-c", "import platform; print(platform.python_version())"], text=True)
-    found = ".".join(version.split(".")[:2])
-    _write(
-        tree / "pyvenv.cfg",
-        f"home = {python.parent}\ninclude-system-site-packages = false\nversion = {version.strip()}\n",
-    )
-    (tree / "bin").mkdir()
-    (tree / "lib64").symlink_to("lib")
-    (tree / "bin" / "python").symlink_to(python)
-    (tree / "bin" / "python3").symlink_to("python")
-    if found != minor:
-        (tree / "lib").mkdir()
-        (tree / "lib" / f"python{found}").symlink_to(f"python{minor}")
+    question = "import platform; print(platform.python_version())"
+    version = subprocess.check_output([python, "-I", "-c", question], text=True)
+    minor = ".".join(version.split(".")[:2])
+    make_venv(tree, python, minor)
+    make_base(tree, python, minor, Commands())
+    return minor
 
 
 def _fill_conda(tree: Path) -> None:

@@ -115,4 +115,4 @@ def test_the_stack_is_bottom_first() -> None:
     assert [p.name for p in stack[1].packages] == ["cowsay"]
 
 
-GOLDEN = "b1d897a16f3771fbce04f5d2f15a25fe8f4cfcddb94ad00f39e2e3b6f0890dbe"
+GOLDEN = "8e55f91e6f818525d999bbc1562ce6c0e466e6351329cc98db00814101bb332d"

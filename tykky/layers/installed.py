@@ -33,11 +33,17 @@ def tidy(root: Path, prefix: str, scripts: Mapping[str, bytes], interpreters: Se
     """
     known = (os.fsencode(root / "bin"), f"{prefix}/bin".encode(), *interpreters)
     changed = {**scripts, **make_scripts_relocatable(root / "bin", known)}
-    for site in sorted((root / "lib").glob("python*/site-packages")):
+    for site in _site_packages(root):
         for info in sorted(site.glob("*.dist-info")):
             _tidy_dist_info(root, site, info, changed)
     for leftover in (".lock", "CACHEDIR.TAG", ".gitignore"):
         (root / leftover).unlink(missing_ok=True)
+
+
+def _site_packages(root: Path) -> list[Path]:
+    """Return the tree's own directories of packages: a link may lead to the host's."""
+    found = sorted((root / "lib").glob("python*/site-packages"))
+    return [site for site in found if not site.is_symlink() and not site.parent.is_symlink()]
 
 
 def _tidy_dist_info(root: Path, site: Path, info: Path, scripts: Mapping[str, bytes]) -> None:
@@ -66,7 +72,7 @@ def installed_paths(root: Path, packages: Sequence[Package]) -> tuple[PackagePat
     """
     versions = {canonicalize_name(p.name): (p.name, p.version) for p in packages}
     found = []
-    for site in sorted((root / "lib").glob("python*/site-packages")):
+    for site in _site_packages(root):
         real = _real_paths(root)
         for info in sorted(site.glob("*.dist-info")):
             canonical = canonicalize_name(info.name.removesuffix(".dist-info").rpartition("-")[0])

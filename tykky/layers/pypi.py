@@ -24,6 +24,7 @@ from tykky.layers.installed import give_to_owners, installed_paths, tidy
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.squashfs import make_parents, pack, pack_argv
 from tykky.layers.staged import Ground, Staged
+from tykky.layers.venv_base import make_base
 from tykky.layers.workshop import Enter, Workshop
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, full_disk_hint
@@ -174,7 +175,10 @@ def stage(planned: PlannedLayer, project: Project, base: Base, below: Sequence[P
         packages=project.packages,
         platform=planned.document["platform"],
     )
-    return _staged(planned.packages, project, base, ground, workshop)
+    staged = _staged(planned.packages, project, base, ground, workshop)
+    if base.host_interpreter is not None and base.python is not None:
+        make_base(staged.tree, Path(base.host_interpreter), base.python, workshop.commands)
+    return staged
 
 
 def stage_some(packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop) -> Staged:

@@ -1,0 +1,127 @@
+"""A venv made with `P/bin/python` stands on the environment as on any installation, whichever tool made it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.conftest import Bench
+from tests.conformance.stage import PREFIX, publish
+from tests.wheelmaker import make_wheel
+from tykky.runtime.model import Launch, Stack
+
+KINDS = pytest.mark.parametrize("kind", ["venv", "conda"])
+# A conda-type environment is a base installation, of which venvs are made in the usual way.
+MOSTLY_VENV = pytest.mark.parametrize("kind", ["venv", pytest.param("conda", marks=pytest.mark.thorough)])
+WHO = "import json, sys; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix]))"
+THING = "import thing; print(thing.where)"
+
+
+@pytest.fixture
+def uv(bench: Bench) -> str:
+    """uv, as a program of the host's that the case's user can start."""
+    found = shutil.which("uv", path=sysconfig.get_path("scripts"))
+    if found is None or bench.run(found, "--version", check=False).returncode != 0:
+        pytest.skip("no uv that this user can start")
+    return found
+
+
+def who(bench: Bench, python: Path) -> list[str]:
+    found: list[str] = json.loads(bench.run(python, "-c", WHO).stdout)
+    return found
+
+
+def home(venv: Path) -> str:
+    """Return where a venv's pyvenv.cfg says that its interpreter is."""
+    lines = (line.partition("=") for line in (venv / "pyvenv.cfg").read_text().splitlines())
+    return next(value.strip() for key, _, value in lines if key.strip() == "home")
+
+
+@MOSTLY_VENV
+def test_python_m_venv(bench: Bench, kind: str):
+    place = bench.environment(kind=kind)
+    venv = bench.place / "v"
+    bench.run(place / "bin" / "python", "-m", "venv", "--without-pip", venv)
+    python = venv / "bin" / "python"
+    assert home(venv) == str(place / "bin")
+    assert (python.is_symlink(), python.resolve()) == (True, place / "bin" / "python")
+    assert who(bench, python) == [str(python), str(venv), str(place)]
+    # Nothing of the environment's but its interpreter and standard library is to be seen.
+    text = "import ctypes, encodings.idna, importlib.util as u, multiprocessing.pool; print(u.find_spec('thing'))"
+    assert bench.run(python, "-c", text).stdout == "None\n"
+    # The same for who is inside already.
+    inside = f"import subprocess; subprocess.run([{str(python)!r}, '-c', {WHO!r}], check=True)"
+    assert json.loads(bench.run(place / "bin" / "python", "-c", inside).stdout) == [str(python), str(venv), str(place)]
+
+
+@KINDS
+def test_the_environments_packages_in_it(bench: Bench, kind: str):
+    """With --system-site-packages it shows the environment's packages, behind its own, and none of the host's."""
+    place = bench.environment(kind=kind)
+    venv = bench.place / "v"
+    bench.run(place / "bin" / "python", "-m", "venv", "--without-pip", "--system-site-packages", venv)
+    python = venv / "bin" / "python"
+    assert bench.run(python, "-c", THING).stdout == "middle\n"
+    text = "import json, sys, sysconfig; print(json.dumps([sys.path, sysconfig.get_path('include')]))"
+    path, include = json.loads(bench.run(python, "-c", text).stdout)
+    packages = [entry for entry in path if entry.endswith("-packages")]
+    assert [entry.partition("/lib/")[0] for entry in packages] == [str(venv), str(place)]
+    assert include.startswith(f"{place}/include/")
+    (Path(packages[0]) / "thing.py").write_text("where = 'the venv'\n")
+    assert bench.run(python, "-c", THING).stdout == "the venv\n"
+    assert bench.run(place / "bin" / "python", "-c", THING).stdout == "middle\n"
+
+
+@KINDS
+def test_it_moves_along_with_an_update(bench: Bench, kind: str):
+    place = bench.environment(kind=kind)
+    venv = bench.place / "v"
+    bench.run(place / "bin" / "python", "-m", "venv", "--without-pip", "--system-site-packages", venv)
+    assert bench.run(venv / "bin" / "python", "-c", THING).stdout == "middle\n"
+    stack = Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",))
+    publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs))
+    bench.case.own(place)
+    assert bench.run(venv / "bin" / "python", "-c", THING).stdout == "bottom\n"
+    assert who(bench, venv / "bin" / "python") == [str(venv / "bin" / "python"), str(venv), str(place)]
+
+
+@MOSTLY_VENV
+def test_uv_venv_and_a_package_in_it(bench: Bench, uv: str, kind: str):
+    """uv, outside: a venv, a wheel with a console script in it, the venv activated, its children by spawn."""
+    place = bench.environment("with space" if kind == "venv" else "P", kind)
+    venv = bench.place / "v"
+    wheel = make_wheel(
+        bench.place / "wheels",
+        "own",
+        "1.0",
+        files={"own/__init__.py": "import sys, thing\ndef main(): print(sys.executable, thing.where, sys.argv[1:])\n"},
+        entry_points={"console_scripts": {"own": "own:main"}},
+    )
+    bench.case.own(bench.place)
+    options = ("--offline", "--no-config", "--cache-dir", bench.place / "cache")
+    bench.run(uv, "venv", *options, "--python", place / "bin" / "python", "--system-site-packages", venv)
+    python = venv / "bin" / "python"
+    assert home(venv) == str(place / "bin")
+    bench.run(uv, "pip", "install", *options, "--python", python, wheel)
+    assert who(bench, python) == [str(python), str(venv), str(place)]
+
+    said = f"{python} middle ['a b']\n"
+    script = venv / "bin" / "own"
+    assert bench.run(script, "a b").stdout == said
+    inside = f"import subprocess; subprocess.run([{str(script)!r}, 'a b'], check=True)"
+    assert bench.run(place / "bin" / "python", "-c", inside).stdout == said
+    activated = f". '{venv}/bin/activate' && own 'a b' && deactivate && ! command -v own"
+    assert bench.run("/bin/bash", "-c", activated).stdout == said
+
+    spawn = bench.place / "spawn.py"
+    spawn.write_text(
+        "import multiprocessing, sys\n"
+        "def where(_):\n    import thing\n    return [thing.where, sys.executable, sys.prefix]\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool: print(pool.map(where, [0])[0])\n"
+    )
+    assert bench.run(python, spawn).stdout == f"{['middle', str(python), str(venv)]}\n"

@@ -1,0 +1,55 @@
+"""What makes a venv-type environment a base that other venvs can stand on, as any installation of Python is.
+
+Python makes a venv's venv a venv of the interpreter behind both: `python -m venv --system-site-packages v` would show
+what the host has installed instead of the environment. So the tree has, as links to the host's library, what CPython
+(`Modules/getpath.py`) looks for above the `home` of a pyvenv.cfg:
+
+* `lib/pythonX.Y/os.py` and `lib/pythonX.Y/lib-dynload` are the landmarks by which a prefix is found;
+* `lib/pythonXY.zip` is the first entry of that prefix' `sys.path`, and may be a directory: so all of the library is
+  there, and nothing in the image depends on which modules the host's has;
+* `include/pythonX.Y` are the headers for what is compiled in such a venv;
+* and a `.pth` file names the environment's own python as the one to make venvs of. It acts in the environment only, not
+  in venvs on top of it that read the same file.
+
+The environment itself finds the library as any venv does, through the `home` in its own pyvenv.cfg.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tykky.process import Commands
+
+_QUESTION = """
+import json, sys, sysconfig
+library = sysconfig.get_path("stdlib")
+dynload = [path for path in sys.path if path.endswith("/lib-dynload")]
+print(json.dumps([library, dynload[0] if dynload else library, sysconfig.get_path("include")]))
+"""
+_PTH = (
+    "import os, sys; os.path.islink(sys.prefix + '/lib/python{minor}/os.py')"
+    " and setattr(sys, '_base_executable', sys.executable)\n"
+)
+
+
+def make_base(tree: Path, interpreter: Path, minor: str, commands: Commands) -> None:
+    """Make a base of the venv in `tree`, of the host's `interpreter`, which says where its library is.
+
+    To be done last: whoever walks the tree with no eye for links would come into the host's library. Raises
+    `CommandFailed` if the interpreter does not start.
+    """
+    asked = commands.run([interpreter, "-I", "-S", "-c", _QUESTION])
+    library, dynload, include = (Path(path) for path in json.loads(asked.stdout))
+    own = tree / "lib" / f"python{minor}"
+    headers = tree / "include"
+    headers.mkdir(exist_ok=True)
+    (own / "site-packages" / "_tykky_base.pth").write_text(_PTH.format(minor=minor))
+    for link, target in (
+        (own / "os.py", library / "os.py"),
+        (own / "lib-dynload", dynload),
+        (own.with_name(f"python{minor.replace('.', '')}.zip"), library),
+        (headers / f"python{minor}", include),
+    ):
+        if not link.is_symlink() and not link.exists():  # a package may have put headers there
+            link.symlink_to(target)
