@@ -19,6 +19,7 @@ from tykky.layers.tree import relocatable_script
 from tykky.layers.venv_base import make_base
 from tykky.process import Commands
 from tykky.runtime.host_image import make_host_image, make_inside
+from tykky.runtime.isolated import Root, make_points_image
 from tykky.runtime.model import Binds, Launch, Stack
 from tykky.runtime.render import render_launch, render_launcher
 
@@ -89,7 +90,12 @@ def lay_out(place: Path, images: Images, count: int = 3, *, parent: Path | None 
         layers.append(f".tykky/layers/{image.name}")
     binds = launch.get("binds")
     assert binds is None or isinstance(binds, Binds)
-    make_host_image(private / "host.sqfs", images.prefix, images.names, binds=binds, place=place)
+    root = launch.get("root")
+    assert root is None or isinstance(root, Root)
+    if root is None:
+        make_host_image(private / "host.sqfs", images.prefix, images.names, binds=binds, place=place)
+    else:
+        make_points_image(private / "points.sqfs", images.prefix, images.names, root.mounts, place=place)
     make_inside(private / "inside", images.prefix, images.names)
     stack = Stack(images.prefix, tuple(layers), trusted=None if parent is None else (0,))
     publish(place, 1, Launch(stack, name="demo", **launch))

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from tykky.cli.clicks import click
@@ -18,11 +18,12 @@ from tykky.cli.ports import LaunchPublisher, open_access, open_relatives, open_s
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
 from tykky.environment.build import Built, carry_out, unchanged
 from tykky.environment.choice import ASKED_FOR, SITE_FLATTENS, How
-from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.directory import EnvironmentDirectory, RootRecord
 from tykky.environment.leftovers import is_unfinished
 from tykky.environment.parent import Relatives, check_content, lend
 from tykky.environment.plan import Plan, Source, prepare
 from tykky.environment.publish import check_place
+from tykky.environment.root_image import Named, root_record
 from tykky.environment.sole import sole
 from tykky.errors import TykkyError
 from tykky.layers.keys import counted
@@ -139,8 +140,13 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
     def tiers(own: Store) -> Tiers:
         return replace(tiers_of(own, site), lent=lent.images)
 
+    @cache
+    def root() -> RootRecord | None:
+        named = Named.of(source.spec, source.spec_path)
+        return None if named is None else root_record(named, source.lock, Commands(), reporter)
+
     def planned() -> Plan:
-        return prepare(
+        plan = prepare(
             source,
             target,
             find_interpreter_here,
@@ -150,6 +156,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
             tiers=tiers,
             policy=site.policy,
         )
+        return replace(plan, root=root())
 
     check_place(target)
     seen = EnvironmentDirectory(target).moment()

@@ -51,6 +51,7 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
         *effects(site, directory.absolute(), os.environ.get("HOME")),
         *shadowing_function(os.environ),
         *extended(site, directory.absolute()),
+        *rooted(directory.absolute()),
     )
     here = usable(findings)
     working = tuple(backend for backend in site.backends if backend in here)
@@ -92,6 +93,26 @@ def extended(site: Site, directory: Path) -> Iterator[Finding]:
         yield Finding("extends", "ok", f"{parent.name} ({parent.path}), generation {parent.generation}")
     else:
         yield Finding("extends", "warn", moved, "'tykky lock --rebase' and 'tykky build' take what is there now")
+
+
+def rooted(directory: Path) -> Iterator[Finding]:
+    """Yield whether the image that the environment at `directory` has as its root is there, by its size."""
+    try:
+        root = EnvironmentDirectory(directory).record().root
+    except TykkyError:
+        return
+    if root is None:
+        return
+    try:
+        size = Path(root.image).stat().st_size
+    except OSError as error:
+        problem = f"{root.image}: {(error.strerror or str(error)).lower()}"
+    else:
+        if size == root.size:
+            yield Finding("image", "ok", f"{root.image}: {size} bytes, as locked")
+            return
+        problem = f"{root.image} has {size} bytes, {root.size} were locked"
+    yield Finding("image", "missing", problem, "'tykky lock' and 'tykky build' take what is there now")
 
 
 def effects(site: Site, directory: Path, home: str | None) -> Iterator[Finding]:

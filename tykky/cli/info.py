@@ -70,6 +70,9 @@ def _show(description: Description, backend: str, lock: Lock | None, *, packages
             print(f"              {moved}; 'tykky lock --rebase' and 'tykky build' take what is there now")
     print(f"  prefix      {record.prefix}")
     print(f"  platform    {record.platform}" + (f", Python {record.python}" if record.python else ""))
+    if (root := record.root) is not None:
+        print(f"  root        {root.image}  {human_bytes(root.size)}  sha256 {root.digest[:12]}")
+        print(f"  mounts      {', '.join(root.mounts) or 'none'}")
     print(f"  backend     {backend}")
     print(f"  on disk     {human_bytes(description.bytes_on_disk)} in {description.inodes} inodes")
     print(f"  programs    {len(record.programs)}")
@@ -102,5 +105,6 @@ def _as_json(description: Description, backend: str) -> dict[str, object]:
         "layers": [
             {"kind": x.kind, "key": x.key, "digest": x.digest, "size": x.size, "image": x.image} for x in record.layers
         ],
+        **({} if record.root is None else {"root": msgspec.to_builtins(record.root)}),
         "packages": [{"name": p.name, "version": p.version, "kind": p.kind} for p in description.packages],
     }

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from tykky.cli.clicks import click
 from tykky.cli.options import common, spec_file
 from tykky.cli.ports import open_access, open_relatives, open_site, resolver_ports
 from tykky.cli.reporters import JsonReporter, reporter_for
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.parent import Relatives, moved_on, parent_of
+from tykky.environment.root_image import Named, drift, lock_image
 from tykky.errors import LockError, LockStale, Problem, SpecError
 from tykky.lock.changes import Change, changes
 from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock, Parent
 from tykky.lock.read import read_lock
 from tykky.lock.write import write_lock
+from tykky.process import Commands
 from tykky.resolve.local import drifted_sources
 from tykky.resolve.solve import Question, Upgrade, resolve
 from tykky.spec.model import Spec
@@ -67,7 +71,7 @@ def command(
     relatives = open_relatives(site, spec_path.absolute().parent)
     output = _Output(lock_path, as_json, quiet)
     if check:
-        _check(spec, relatives, output)
+        _check(spec, relatives, output, Named.of(spec, spec_path))
         return
     _check_platforms(spec, spec_path, platforms)
     _check_not_empty(spec, spec_path)
@@ -77,26 +81,31 @@ def command(
     upgrade = _upgrade(upgrade_all, upgraded, previous)
     reporter = reporter_for(as_json=as_json, quiet=quiet)
     as_before = not platforms and not rebase and upgrade == Upgrade()
-    if previous is not None and as_before and not _reasons(spec, previous, lock_path):
+    named = Named.of(spec, spec_path)
+    if previous is not None and as_before and not _reasons(spec, previous, lock_path, named):
         output.report(previous, None, written=False)
         output.moved_on(previous, relatives)
         return
     access = open_access(site, offline=offline)
     parent = _parent(spec, previous, relatives, rebase=rebase)
     question = Question(spec, relatives.directory, previous, platforms, upgrade, parent)
+    image = None if named is None else lock_image(named, Commands(), reporter)
     lock = resolve(question, resolver_ports(spec, access, reporter, site.python_downloads))
+    lock = msgspec.structs.replace(lock, image=image)
     written = write_lock(lock_path, lock)
     output.report(lock, previous, written=written)
     output.moved_on(lock, relatives)
 
 
-def _reasons(spec: Spec, lock: Lock, lock_path: Path) -> tuple[str, ...]:
-    return (*stale_reasons(spec, lock), *drifted_sources(lock, lock_path.absolute().parent))
+def _reasons(spec: Spec, lock: Lock, lock_path: Path, named: Named | None) -> tuple[str, ...]:
+    stale = (*stale_reasons(spec, lock), *drifted_sources(lock, lock_path.absolute().parent))
+    moved = drift(named, lock) if named is not None and not stale else None
+    return stale if moved is None else (*stale, moved)
 
 
-def _check(spec: Spec, relatives: Relatives, output: _Output) -> None:
+def _check(spec: Spec, relatives: Relatives, output: _Output, named: Named | None) -> None:
     lock = read_lock(output.lock_path)
-    reasons = _reasons(spec, lock, output.lock_path)
+    reasons = _reasons(spec, lock, output.lock_path, named)
     if reasons:
         lines = "\n".join(f"  {reason}" for reason in reasons)
         raise LockStale(f"{output.lock_path} is out of date:\n{lines}", hint="run 'tykky lock'")

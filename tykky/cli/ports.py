@@ -180,8 +180,10 @@ class LaunchPublisher:
     def settings(self, spec: Spec) -> Json:
         """Return what decides how programs start: the site's and the spec's part, and our own templates."""
         extending: dict[str, Json] = {}
-        if spec.environment.extends is not None:
+        if spec.environment.extends is not None or spec.runtime.image != "host":
             extending["trusted"] = list(self._trusted())
+        if spec.runtime.mounts:
+            extending["mounts"] = list(spec.runtime.mounts)
         return {
             **extending,
             "environ": dict(spec.runtime.environ),
@@ -211,9 +213,10 @@ class LaunchPublisher:
 
     def value(self, spec: Spec, record: GenerationRecord, trusted: tuple[int, ...]) -> Launch:
         """Return what `launch.sh` says. Images that others lend are used if they belong to one of `trusted`."""
-        from tykky.runtime.model import Launch, Stack
+        from tykky.runtime.isolated import Root
+        from tykky.runtime.model import Binds, Launch, Stack
 
-        activation = record.activation
+        activation, root = record.activation, record.root
         return Launch(
             stack=Stack(
                 record.prefix,
@@ -228,7 +231,8 @@ class LaunchPublisher:
             user_site=spec.runtime.user_site,
             backends=self.site.backends,
             programs=site_programs(self.site),
-            binds=site_binds(self.site),
+            binds=site_binds(self.site) if root is None else Binds(),
+            root=None if root is None else Root(root.image, root.size, root.offset, root.mounts),
         )
 
     def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
@@ -238,6 +242,11 @@ class LaunchPublisher:
         image = directory.private / "host.sqfs"
         binds, program = site_binds(self.site), self.site.program("mksquashfs")
         make_host_image(image, record.prefix, names, binds=binds, place=directory.path, program=program)
+        if record.root is not None:
+            from tykky.runtime.isolated import make_points_image
+
+            points = directory.private / "points.sqfs"
+            make_points_image(points, record.prefix, names, record.root.mounts, place=directory.path, program=program)
         make_inside(directory.private / "inside", record.prefix, names)
 
 

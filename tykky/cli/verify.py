@@ -10,7 +10,7 @@ from tykky.cli.options import Place, common
 from tykky.cli.reporters import reporter_for
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.rollback import check_there
-from tykky.environment.verify import Verdict, verify
+from tykky.environment.verify import Verdict, verify, verify_root
 from tykky.errors import EnvironmentDirectoryError
 
 
@@ -33,10 +33,13 @@ def command(directory: Path, number: int | None, full: bool, as_json: bool, verb
     environment = EnvironmentDirectory(directory.absolute())
     if number is not None and environment.exists():
         check_there(environment, number)
-    total = sum(layer.size for layer in environment.record(number).layers)
+    record = environment.record(number)
+    root = record.root
+    total = sum(layer.size for layer in record.layers) + (0 if root is None else root.size)
     reporter = reporter_for(as_json=False, quiet=quiet or as_json)
     with reporter.phase("verify images", total=total, unit="bytes") as phase:
         verdicts = verify(environment, phase.advance, number=number, full=full)
+        changed = None if root is None else verify_root(root, phase.advance)
     bad = [verdict for verdict in verdicts if verdict.problem is not None]
     if bad:
         names = " ".join(verdict.image.name for verdict in bad)
@@ -44,10 +47,14 @@ def command(directory: Path, number: int | None, full: bool, as_json: bool, verb
             "\n".join(str(verdict.problem) for verdict in bad),
             hint=f"remove {names} from {bad[0].image.parent} and run 'tykky build', which makes it again from the lock",
         )
+    if root is not None and changed is not None:
+        raise EnvironmentDirectoryError(
+            changed, hint="it is the image of [runtime]: 'tykky lock' and 'tykky build' take what is there now"
+        )
     if as_json:
         print(json.dumps({"directory": str(directory), "full": full, "layers": [_as_json(v) for v in verdicts]}))
     elif not quiet:
-        count = len(verdicts)
+        count = len(verdicts) + (root is not None)
         print(f"{directory}: {count} image{'s' if count != 1 else ''} as they were made")
 
 

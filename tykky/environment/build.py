@@ -69,7 +69,10 @@ class Publisher(Protocol):
 
 def identity_of(plan: Plan, publisher: Publisher) -> str:
     """Return the key of all that makes a generation what it is."""
-    return document_key({"layers": list(plan.target.content), "launch": publisher.settings(plan.source.spec)})
+    parts: dict[str, Json] = {"layers": list(plan.target.content), "launch": publisher.settings(plan.source.spec)}
+    if plan.root is not None:
+        parts["root"] = [plan.root.digest, plan.root.image]
+    return document_key(parts)
 
 
 def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
@@ -225,5 +228,6 @@ def _record(plan: Plan, stores: Tiers, manifests: list[Manifest], merged: Merged
         top=top_names(merged.files),
         python=plan.base.python,
         interpreter=plan.base.host_interpreter,
+        root=plan.root,
         packages=len(merged.packages),
     )

@@ -55,6 +55,21 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
         return self.image.startswith("/")
 
 
+class RootRecord(msgspec.Struct, frozen=True, rename="kebab"):
+    """The image that programs see in place of the host's root.
+
+    `written` is what the spec says, `image` the absolute path, `offset` the bytes before the squashfs in it; `mounts`
+    are the directories of the host that are seen all the same.
+    """
+
+    written: str
+    image: str
+    digest: str
+    size: int
+    offset: int
+    mounts: tuple[str, ...] = ()
+
+
 class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     """`environment.json`: one published state of P.
 
@@ -84,6 +99,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     top: tuple[str, ...] = ()
     python: str | None = None
     interpreter: str | None = None  # the host's, for a venv-type environment
+    root: RootRecord | None = None  # None: the host's own
     packages: int | None = None  # how many; None in records of older versions
 
 

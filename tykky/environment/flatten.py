@@ -56,6 +56,7 @@ def plan_flattening(directory: EnvironmentDirectory) -> Plan | None:
         steps=(*passing, Step(flat, there, size, 0), *kept),
         number=directory.next_number(),
         why=f"flattened from generation {record.number}",
+        root=record.root,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tykky.environment.choice import Choice, Current, How, choose, fresh_choice
 from tykky.environment.deltas import Cost
-from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.directory import EnvironmentDirectory, RootRecord
 from tykky.environment.publish import check_place
 from tykky.errors import LockError, LockStale, Problem, SpecError
 from tykky.layers.change import Moves
@@ -64,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build will do.
+    """What a build will do. `root` is what programs will see in place of the host's root.
 
     `target` says what the environment shall hold, and which layers a fresh build would have. `steps` are those it will
     have, with `why`; where one is a delta, `moves` says which packages, and `lower` what the layers below it show.
@@ -80,6 +80,7 @@ class Plan:
     cost: Cost | None = None
     lower: Merged | None = None
     how: How = "best"
+    root: RootRecord | None = None
 
     @property
     def platform(self) -> str:
@@ -133,7 +134,7 @@ def prepare(
     """
     platform = host_platform()
     _check_platform(source, platform)
-    _check_image(source)
+    _check_interpreter(source)
     if check:
         reasons = stale_reasons(source.spec, source.lock)
         if reasons:
@@ -157,7 +158,8 @@ def prepare(
 def fresh(plan: Plan, tiers: Tiers, why: str) -> Plan:
     """Return the plan that builds the layers of a fresh build instead. Raises `BuildError` if there is none."""
     current = Current.of(EnvironmentDirectory(plan.prefix), tiers)
-    return _plan(plan.source, plan.target, current, fresh_choice(plan.target, current, why))
+    anew = _plan(plan.source, plan.target, current, fresh_choice(plan.target, current, why))
+    return replace(anew, root=plan.root)
 
 
 def _plan(source: Source, target: Target, current: Current, choice: Choice) -> Plan:
@@ -189,20 +191,16 @@ def _check_platform(source: Source, platform: str) -> None:
         )
 
 
-def _check_image(source: Source) -> None:
-    """Raise `SpecError` for a base image: it must never look as if one were used that is not."""
-    image = source.spec.runtime.image
-    if image != "host":
-        raise SpecError(
-            str(source.spec_path),
-            [
-                Problem(
-                    f"{image!r} cannot be used yet: this version runs environments on the host's own root",
-                    "runtime.image",
-                )
-            ],
-            hint='leave it out, or write image = "host"',
+def _check_interpreter(source: Source) -> None:
+    """Raise `SpecError` for an image as the root where Python is the host's, by way of an extended environment."""
+    parent = source.lock.parent
+    if source.spec.runtime.image != "host" and parent is not None and parent.interpreter is not None:
+        message = (
+            f"Python of {parent.name} ({parent.path}) comes from the host ({parent.interpreter}), and nothing of the "
+            "host's is seen in an image"
         )
+        hint = "extend an environment that has Python in its images, or leave the image out"
+        raise SpecError(str(source.spec_path), [Problem(message, "runtime.image")], hint=hint)
 
 
 def _base(

@@ -27,8 +27,8 @@ def roll_back(
     """Make generation `number` the current one, by default the one before.
 
     `mount_points` writes what backends need to show P with these names at the top of the tree; it is called only where
-    the two generations differ in them. The next build makes a new generation in any case: numbers never come twice.
-    Raises `EnvironmentDirectoryError`, with everything as it was, if that generation cannot run.
+    the two generations differ in them or in their root. The next build makes a new generation in any case: numbers
+    never come twice. Raises `EnvironmentDirectoryError`, with everything as it was, if that generation cannot run.
     """
     current = directory.record()
     record = directory.record(_chosen(directory, current.number, number))
@@ -36,7 +36,7 @@ def roll_back(
         return RolledBack(record, current.number, changed=False)
     check_whole(directory, record)
     try:
-        if set(record.top) != set(current.top):
+        if set(record.top) != set(current.top) or record.root != current.root:
             mount_points(record, shown_names(directory, record))
         make_current(directory, record)
     except OSError as error:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import xxhash
 
-from tykky.environment.directory import EnvironmentDirectory, LayerRecord
+from tykky.digests import file_sha256
+from tykky.environment.directory import EnvironmentDirectory, LayerRecord, RootRecord
 from tykky.errors import EnvironmentDirectoryError, ToolError
 from tykky.layers.lower import list_image, listing
 from tykky.layers.merged import directories
@@ -48,6 +49,19 @@ def verify(
         problem = _problem(layer, image, on_bytes, commands or Commands(), full=full)
         verdicts.append(Verdict(layer, image, problem))
     return tuple(verdicts)
+
+
+def verify_root(root: RootRecord, on_bytes: Callable[[int], None]) -> str | None:
+    """Return what is wrong with the image that programs see as their root; None if it is the one that was locked."""
+    image = Path(root.image)
+    try:
+        size = image.stat().st_size
+        if size != root.size:
+            return f"{image} has {size} bytes, {root.size} were locked"
+        found = file_sha256(image, on_bytes)
+    except OSError as error:
+        return f"{image} cannot be read: {(error.strerror or str(error)).lower()}"
+    return None if found == root.digest else f"{image} has changed: expected sha256 {root.digest}, got {found}"
 
 
 def _problem(

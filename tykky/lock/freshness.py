@@ -46,6 +46,7 @@ def requirements_of(spec: Spec) -> Requirements:
         exclude_newer=spec.environment.exclude_newer,
         extends=spec.environment.extends,
         extends_policy=None if spec.environment.extends_policy == "pinned" else spec.environment.extends_policy,
+        image=None if spec.runtime.image == "host" else spec.runtime.image,
     )
     return requirements if spec.conda is None else _with_conda(requirements, spec.conda)
 
@@ -96,6 +97,7 @@ def _settings(asked: Requirements, before: Requirements) -> list[str]:
     """Compare what no package shows. A setting counts where both sides have packages that it is about."""
     reasons = [
         *_changed("environment.exclude-newer", before.exclude_newer, asked.exclude_newer),
+        *_changed("runtime.image", before.image, asked.image),
         *_changed("environment.extends", before.extends, asked.extends),
         *_changed("environment.extends-policy", before.extends_policy or "pinned", asked.extends_policy or "pinned"),
     ]

@@ -75,6 +75,7 @@ class Requirements(_Table, frozen=True):
     exclude_newer: str | None = None
     extends: str | None = None  # as written
     extends_policy: str | None = None
+    image: str | None = None  # as written; None for the host's root
 
 
 class LockedPlatform(_Table, frozen=True):
@@ -155,6 +156,13 @@ class Parent(_Table, frozen=True):
     package: tuple[Package, ...] = ()
 
 
+class LockedImage(_Table, frozen=True):
+    """The image that programs see as their root: the sha256 of the file and its bytes."""
+
+    digest: Sha256
+    size: int
+
+
 class Lock(_Table, frozen=True):
     """A whole `tykky.lock`. `package` are the environment's own; with a parent, those that it adds or replaces."""
 
@@ -163,6 +171,7 @@ class Lock(_Table, frozen=True):
     resolvers: Resolvers = msgspec.field(default_factory=Resolvers)
     platform: tuple[LockedPlatform, ...] = ()
     parent: Parent | None = None
+    image: LockedImage | None = None
     package: tuple[Package, ...] = ()
 
     def packages(self, platform: str, kind: Kind | None = None) -> tuple[Package, ...]:

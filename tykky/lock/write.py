@@ -40,6 +40,8 @@ def render_lock(lock: Lock) -> str:
         parts.append(_table("[parent]", msgspec.structs.replace(lock.parent, layer=(), package=())))
         parts += [_table("[[parent.layer]]", layer) for layer in lock.parent.layer]
         parts += [_table("[[parent.package]]", package) for package in sorted(lock.parent.package, key=_order)]
+    if lock.image is not None:
+        parts.append(_table("[image]", lock.image))
     parts += [_table("[[package]]", package) for package in lock.package]
     return "\n".join(parts)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from tykky.runtime.isolated import Root
+
 FORMAT = 1  # of launch.sh; the launcher refuses one that is newer than it knows
 
 # What the launcher itself answers, before a program of the environment runs. Everything else is the program's
@@ -93,7 +95,8 @@ class Launch:
     `activation` does not count (it would replace the user's), one in `environ` stands in for the user's.
     `backends` are tried in this order; `programs` maps `apptainer`, `squashfuse_ll` or `unshare` to the site's
     path of it. With `user_site` false, `~/.local`, PYTHONPATH and PYTHONHOME do not count. `idle` is for how many
-    seconds shared mounts are kept that no program uses.
+    seconds shared mounts are kept that no program uses. With `root`, programs see that image and what it names of the
+    host; `binds` do not count then.
     """
 
     stack: Stack
@@ -106,6 +109,7 @@ class Launch:
     user_site: bool = False
     idle: int = 20
     binds: Binds = field(default_factory=Binds)
+    root: Root | None = None
 
     def __post_init__(self) -> None:
         if not self.stack.images or self.stack.tree is not None or self.stack.changes is not None:

@@ -15,7 +15,8 @@ from typing import Any
 import jinja2
 
 from tykky.digests import Json, document_key
-from tykky.runtime import model
+from tykky.runtime import isolated, model
+from tykky.runtime.isolated import Root
 from tykky.runtime.model import Beside, Binds, Launch, Stack
 
 # Variables of the dynamic loader: they would change our own programs on the way to the environment's.
@@ -42,7 +43,19 @@ _STALE = (
     *("CLEANENV", "CONTAIN", "CONTAINALL", "CWD", "FAKEROOT", "HOME", "HOSTNAME", "NO_MOUNT", "OVERLAYIMAGE", "PWD"),
     *("SCRATCH", "UNSQUASH", "UTS", "WORKDIR", "WRITABLE", "WRITABLE_TMPFS"),
 )
-_BARE = ("serve.sh.j2", "server.sh.j2", "show.sh.j2", "within.sh.j2", "environ.sh.j2", "keeper.sh.j2", "covered.sh.j2")
+_BARE = (
+    "serve.sh.j2",
+    "server.sh.j2",
+    "show.sh.j2",
+    "show_image.sh.j2",
+    "table.sh.j2",
+    "words_of_table.sh.j2",
+    "assemble.sh.j2",
+    "within.sh.j2",
+    "environ.sh.j2",
+    "keeper.sh.j2",
+    "covered.sh.j2",
+)
 
 
 def quote(text: str) -> str:
@@ -65,13 +78,13 @@ def render_launch(launch: Launch, beside: Sequence[Beside] = ()) -> str:
     applied = _applied(launch)
     for other in beside:
         applied["path_prepend"] = (*applied["path_prepend"], f"{other.path}/bin", *other.path_prepend)
-    return _render_stack("launch.sh.j2", launch.stack, launch.binds, beside, idle=launch.idle, **applied)
+    return _render_stack("launch.sh.j2", launch.stack, launch.binds, beside, launch.root, idle=launch.idle, **applied)
 
 
 def render_environ(launch: Launch) -> str:
     """Return the part of a launch that sets the program's variables: shell text that needs `_tykky_p` and PATH."""
     start = "_tykky_path=${PATH-} _tykky_cwd=${PWD-} _tykky_oldpwd=${OLDPWD+=$OLDPWD}\n"
-    return start + _render("environ.sh.j2", _applied(launch))
+    return start + _render("environ.sh.j2", _applied(launch) | {"isolated": False})
 
 
 def _applied(launch: Launch) -> dict[str, Any]:
@@ -126,7 +139,14 @@ def _assignments(launch: Launch) -> dict[str, str | None]:
     return {key: value for key, value in merged.items() if key not in _LOADER}
 
 
-def _render_stack(template: str, stack: Stack, binds: Binds, beside: Sequence[Beside] = (), **values: object) -> str:
+def _render_stack(
+    template: str,
+    stack: Stack,
+    binds: Binds,
+    beside: Sequence[Beside] = (),
+    root_image: Root | None = None,
+    **values: object,
+) -> str:
     top = "/" + stack.prefix.split("/")[1]
     stacks = [stack, *(other.stack for other in beside)]
     images = [*stack.images, *(image for other in beside for image in other.images)]
@@ -135,13 +155,22 @@ def _render_stack(template: str, stack: Stack, binds: Binds, beside: Sequence[Be
     if stack.tree is not None and stack.images:
         lower = (f"{top[1:]}/.images/tree", *lower)
     variables = [f"_tykky_{name}" for name in _VARIABLES]
+    sizes = [size for each in stacks for size in each.sizes] if all(each.sizes for each in stacks) else []
+    if root_image is not None:
+        # It comes last: whoever serves or looks at images does it for that one too.
+        variables += ["_tykky_around", "_tykky_file"]
+        images.append(root_image.image)
+        sizes += [root_image.size] if sizes else []
     variables += [f"_tykky_image_{number}" for number in range(len(images))]
     values |= {
         "prefix": stack.prefix,
         "top": top,
         "images": images,
-        "sizes": [size for each in stacks for size in each.sizes] if all(each.sizes for each in stacks) else (),
-        "whose": [environment["path"] for environment in environments for _ in environment["lower"]],
+        "sizes": sizes,
+        "whose": [
+            *(environment["path"] for environment in environments for _ in environment["lower"]),
+            environments[0]["path"],  # of the image that is the root
+        ],
         "environments": environments,
         "beside": environments[1:],
         "lower": lower,
@@ -156,17 +185,32 @@ def _render_stack(template: str, stack: Stack, binds: Binds, beside: Sequence[Be
         # What lies in a link of the root is where the link leads to.
         "shown": [(path, "/" + path.split("/")[1]) for path in binds.shown],
     }
-    values["lent"] = list(_lent(stacks))
-    values["repairs"] = tuple(_repair(image, each) for each in stacks for image in each.images)
+    values |= {
+        "isolated": root_image is not None,
+        "layers": images if root_image is None else images[:-1],
+        "offset": "" if root_image is None or not root_image.offset else f"-o offset={root_image.offset} ",
+        "shell_inside": '"$_tykky_sh"' if root_image is None else "/bin/sh",
+        "kernels": isolated.KERNELS,
+        "places": () if root_image is None else (*isolated.TEMPORARY, *root_image.ordered),
+        "files": isolated.FILES,
+        "standard_path": isolated.PATH,
+    }
+    lent, repairs = list(_lent(stacks)), [_repair(image, each) for each in stacks for image in each.images]
+    if root_image is not None:
+        repairs.append(_repair_root(root_image))
+        if root_image.image.startswith("/") and stack.trusted is not None:
+            lent.append((len(images) - 1, stack.trusted))
+    values["lent"], values["repairs"] = lent, repairs
     values["settle"] = _render("settle.sh.j2", values)
     values["server"] = _render("server.sh.j2", values)
     values["serve"] = _render("serve.sh.j2", values)
     values["within"] = _render("within.sh.j2", values)
-    values["show"] = _render("show.sh.j2", values)
+    values["assemble"] = "" if root_image is None else _render("assemble.sh.j2", values)
+    values["show"] = _render("show.sh.j2" if root_image is None else "show_image.sh.j2", values)
     if values["identity"]:
         values["keeper"] = _render("keeper.sh.j2", values | {"tick": model.TICK})
         # What another generation mounts is mounted anew: all that decides about that.
-        mounted: dict[str, Json] = {"images": list(images), "sizes": list(stack.sizes)}
+        mounted: dict[str, Json] = {"images": list(images), "sizes": list(sizes)}
         mounted |= {name: str(values[name]) for name in ("prefix", "server", "show", "keeper")}
         values["mounted"] = document_key(mounted)[:16]
     return _render(template, values)
@@ -202,6 +246,13 @@ def _repair(image: str, stack: Stack) -> str:
     return "'tykky build' with its spec and lock makes it again"
 
 
+def _repair_root(root: Root) -> str:
+    """Return what to do about a root that is not what it was."""
+    if root.image.startswith("/"):
+        return "it is the image of [runtime]: 'tykky lock' and 'tykky build' take what is there now"
+    return "'tykky build' with its spec and lock makes it again"
+
+
 def _render(template: str, values: Mapping[str, object]) -> str:
     codes = {
         "exit_cannot_nest": model.EXIT_CANNOT_NEST,
@@ -226,6 +277,7 @@ def _templates() -> jinja2.Environment:
     templates.filters["q"] = quote
     templates.filters["line"] = lambda text: " ".join(text.split())
     templates.filters["image_path"] = _image_path
+    templates.filters["mount_word"] = _mount_word
     return templates
 
 
@@ -240,3 +292,11 @@ def _source(name: str) -> str:
 def _image_path(image: str) -> str:
     """Return the shell word for an image: an absolute path, or one below the environment directory."""
     return quote(image) if image.startswith("/") else '"$_tykky_real"/' + quote(image)
+
+
+def _mount_word(path: str) -> str:
+    """Return the shell word for a directory that an isolated root shows: `~` is the home directory of who launches."""
+    if path == isolated.HOME:
+        return '"${HOME-}"'
+    below = path.removeprefix(f"{isolated.HOME}/")
+    return quote(path) if below == path else '"${HOME-}"/' + quote(below)

@@ -51,7 +51,7 @@ def check_spec(spec: Spec) -> list[Finding]:
         found += _conda(spec.conda)
     if spec.pypi is not None:
         found += _pypi(spec.pypi)
-    return found + list(_interpreter(spec))
+    return [*found, *_interpreter(spec), *_root(spec)]
 
 
 def _environment(table: Environment) -> Iterator[Finding]:
@@ -218,6 +218,34 @@ def _build(table: Build) -> Iterator[Finding]:
             yield Finding(path, "must name something in the prefix" if pattern else "must not be empty")
         elif pattern.startswith("/") or ".." in pattern.split("/"):
             yield Finding(path, f"{pattern!r} leads out of the prefix; patterns start there, as in 'lib/**/*.a'")
+
+
+def _root(spec: Spec) -> Iterator[Finding]:
+    """An image of one's own, and what it shows of the host, the interpreter above all."""
+    image, mounts = spec.runtime.image, spec.runtime.mounts
+    place: KeyPath = ("runtime", "image")
+    if "://" in image:
+        message = f"{image!r} cannot be used yet: name a SIF or squashfs that was made of it ('apptainer pull')"
+        yield Finding(place, message)
+    elif image != "host" and ("/" not in image or re.search(r"[\0-\x1f\x7f]", image) or image.endswith("/")):
+        yield Finding(place, f"{image!r} is neither 'host' nor a path with a slash in it, such as './root.sif'")
+    for index, mount in enumerate(mounts):
+        at: KeyPath = ("runtime", "mounts", index)
+        if image == "host":
+            yield Finding(at, "all of the host is seen; mounts are for an image (runtime.image)")
+        elif mount != "~" and not mount.startswith(("/", "~/")):
+            yield Finding(at, f"{mount!r} is no absolute path; '~' stands for the home directory of who runs a program")
+        elif re.search(r"[\0-\x1f\x7f,:]", mount) or {".", ".."} & set(mount.split("/")) or not mount.strip("/"):
+            yield Finding(at, f"{mount!r} cannot be mounted: no root, '.', '..', comma, colon or control character")
+    yield from _repeated(mounts, ("runtime", "mounts"))
+    pypi = spec.pypi
+    hosts_own = pypi is not None and not pypi.managed_python and spec.conda is None and spec.environment.extends is None
+    if image != "host" and hosts_own:
+        message = (
+            "Python comes from the host here ([pypi], line {line}), and nothing of the host's is seen in an image; "
+            "write managed-python = true into [pypi], or ask for python in [conda]"
+        )
+        yield Finding(place, message, other=("pypi",))
 
 
 def _runtime(table: Runtime) -> Iterator[Finding]:

@@ -169,7 +169,20 @@ class Build(_Table, frozen=True):
 class Runtime(_Table, frozen=True):
     """How programs of the environment run."""
 
-    image: Annotated[str, Meta(description="the root programs see; host: this machine's own")] = "host"
+    image: Annotated[
+        str,
+        Meta(
+            description="the root programs see; host: this machine's own; else the path of a SIF or squashfs",
+            examples=["host", "./root.sif", "/appl/images/el9.sqfs"],
+        ),
+    ] = "host"
+    mounts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="with an image: directories of the host that are seen in it; ~ is the home directory",
+            examples=[["/scratch", "~"]],
+        ),
+    ] = ()
     environ: Annotated[dict[str, str], Meta(description="variables set for every program, taken as they are")] = {}
     user_site: Annotated[
         bool, Meta(description="let PYTHONPATH, PYTHONHOME and, in conda-type environments, ~/.local count")

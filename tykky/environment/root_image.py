@@ -1,0 +1,79 @@
+"""The image that a spec names as the root of its programs: found, looked into, and told again by its sha256."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tykky.digests import file_sha256
+from tykky.environment.directory import RootRecord
+from tykky.errors import Problem, SpecError
+from tykky.lock.model import Lock, LockedImage
+from tykky.process import Commands
+from tykky.progress import Reporter
+from tykky.runtime.image_file import ImageFile, UnfitImage, look_into
+from tykky.spec.model import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The image of a spec: where the spec is, what it says, and the path that this is."""
+
+    spec_path: Path
+    written: str
+    mounts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: Spec, spec_path: Path) -> Named | None:
+        """Return the image that a spec names, None for the host's own root."""
+        table = spec.runtime
+        return None if table.image == "host" else cls(spec_path, table.image, table.mounts)
+
+    @property
+    def path(self) -> Path:
+        """Where it is; a relative path starts at the spec, `~` is not expanded."""
+        return Path(os.path.normpath(self.spec_path.absolute().parent / self.written))
+
+    def look(self, commands: Commands) -> ImageFile:
+        """Return what is there. Raises `SpecError` if it cannot be the root of programs."""
+        try:
+            return look_into(self.path, commands)
+        except UnfitImage as unfit:
+            raise self.refused(unfit.reason, unfit.hint) from None
+
+    def refused(self, reason: str, hint: str | None) -> SpecError:
+        """Return the error that names the key of the spec."""
+        return SpecError(str(self.spec_path), [Problem(reason, "runtime.image")], hint=hint)
+
+
+def lock_image(named: Named, commands: Commands, reporter: Reporter) -> LockedImage:
+    """Return what the lock holds of the image as it is now. Raises `SpecError`."""
+    size = named.look(commands).size
+    return LockedImage(_digest(named.path, size, reporter), size)
+
+
+def drift(named: Named, lock: Lock) -> str | None:
+    """Return in one line how the image differs from the lock, as far as a look at its size tells; None if not."""
+    if lock.image is None:
+        return f"the image {named.written} is not locked"
+    try:
+        size = named.path.stat().st_size
+    except OSError:
+        return None  # locks are also read where it is not
+    return None if size == lock.image.size else f"the image {named.written} has changed"
+
+
+def root_record(named: Named, lock: Lock, commands: Commands, reporter: Reporter) -> RootRecord:
+    """Return what a generation records. Raises `SpecError` if the image is not the locked one."""
+    found, locked = named.look(commands), lock.image
+    if locked is None or locked.size != found.size or _digest(named.path, found.size, reporter) != locked.digest:
+        raise named.refused(
+            f"{named.path} is not the image that was locked", "run 'tykky lock' if it may be another one"
+        )
+    return RootRecord(named.written, os.fspath(named.path), locked.digest, locked.size, found.offset, named.mounts)
+
+
+def _digest(path: Path, size: int, reporter: Reporter) -> str:
+    with reporter.phase(f"check {path.name}", total=size, unit="bytes") as phase:
+        return file_sha256(path, phase.advance)
