@@ -202,6 +202,14 @@ def test_variables_that_name_libraries_of_the_host_do_not_count(bench: Bench, is
     assert json.loads(bench.run(spec / "bin" / "python", "-c", text, env=given).stdout)[1] == "/of/the/spec"
 
 
+def test_libraries_of_the_host_are_loaded_where_they_are_named(bench: Bench, isolated: Callable[..., Path], srv: Path):
+    """So a driver's are, which belong to the host's kernel; its devices are there in any case."""
+    shutil.copy(next(Path("/usr/lib").glob("*/libutil.so.1")), srv / "inner" / "libdriver.so.1")
+    text = "import ctypes, os; ctypes.CDLL('libdriver.so.1'); print(os.write(os.open('/dev/null', os.O_RDWR), b'x'))"
+    place = isolated(mounts=(str(srv / "inner"),), environ={"LD_LIBRARY_PATH": str(srv / "inner")})
+    assert bench.run(place / "bin" / "python", "-c", text).stdout == "1\n"
+
+
 @pytest.mark.parametrize("words", [["x" * 100_000] * 8, [b"\xff\xfe", b"a\nb", b""]], ids=["long", "bytes"])
 def test_arguments_arrive(bench: Bench, isolated: Callable[..., Path], words: list[str | bytes]):
     """Apptainer hands them on by a descriptor: no file of the caller's is seen inside."""

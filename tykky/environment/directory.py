@@ -7,6 +7,7 @@ P/.tykky/generations/7/            environment.json (with the spec's text), laun
 P/.tykky/layers/<key>.sqfs         images, and their manifests
 P/.tykky/leases/<digest>.json      environments that use images of this one
 P/.tykky/host.sqfs                 mount points for backends that demand an image
+P/.tykky/points.sqfs               those that a root of its own may lack, for such a backend
 """
 
 from __future__ import annotations
