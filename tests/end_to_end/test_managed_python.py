@@ -16,6 +16,7 @@ import pytest
 from tests.channel.package import Member
 from tests.channel.python import interpreter
 from tests.channel.server import Served, serve
+from tests.conformance.roots import MARK, make_tree, pack
 from tests.end_to_end.conftest import MINOR, Desk, answer, record, run
 from tests.sample import sampled
 from tests.standalone import RELEASES, archive, entry, file_name, standalone_files, write
@@ -292,3 +293,13 @@ def test_another_minor_version_is_named_with_what_there_is(desk: Desk, pythons: 
     refused = desk.write(spec(python="3.4")).tykky("lock", status=6)
     assert "error: uv has no Python 3.4 for linux-64" in refused.err
     assert f"hint: there are {MINOR}" in refused.err
+
+
+@pytest.mark.thorough
+def test_it_runs_in_an_image_of_its_own(desk: Desk, pythons: Pythons, wheelhouse: Path, tmp_path: Path) -> None:
+    """Nothing of it is the host's, so the host's files need not be there."""
+    image = pack(make_tree(tmp_path / "root"), tmp_path / "root.sqfs")
+    env = desk.write(spec("beta", wheelhouse=wheelhouse) + f'\n[runtime]\nimage = "{image}"\n').environment()
+    code = "import sys, alpha, release; print(sys.executable, release.RELEASE, open('/etc/mark').read(), end='')"
+    assert run([env / "bin" / "python", "-c", code]) == f"{env / 'bin' / 'python'} {OLD} {MARK}"
+    assert answer([env / "bin" / "alpha", "x"])["executable"] == str(env / "bin" / "python")

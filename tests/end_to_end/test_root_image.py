@@ -197,6 +197,20 @@ def test_a_hosts_interpreter_is_refused(desk: Desk, wheels_spec, sqfs: Path) -> 
     )
 
 
+@pytest.mark.thorough
+def test_a_hosts_interpreter_is_refused_that_comes_by_way_of_a_parent(desk: Desk, wheels_spec, sqfs: Path) -> None:
+    parent = desk.write(wheels_spec("alpha")).environment("parent")
+    text = wheels_spec("beta", name="child", more=f'\n[runtime]\nimage = "{sqfs}"\n')
+    child = text.replace("[pypi]", f'extends = "{parent}"\n\n[pypi]').replace(f'python = "{MINOR}"\n', "")
+    desk.write(child).tykky("lock")
+    python = record(parent)["interpreter"]
+    assert desk.tykky("build", "--quiet", status=3).err == (
+        f"error: tykky.toml: runtime.image: Python of demo ({parent}) comes from the host ({python}), and nothing of the"
+        " host's is seen in an image\n\n"
+        "hint: extend an environment that has Python in its images, or leave the image out\n"
+    )
+
+
 def _without(tree: Path, folder: Path, how: str) -> Path:
     """Make an image of a root that lacks its shell, its C library, or has that of another machine."""
     root = folder / how
