@@ -205,8 +205,8 @@ def test_a_hosts_interpreter_is_refused_that_comes_by_way_of_a_parent(desk: Desk
     desk.write(child).tykky("lock")
     python = record(parent)["interpreter"]
     assert desk.tykky("build", "--quiet", status=3).err == (
-        f"error: tykky.toml: runtime.image: Python of demo ({parent}) comes from the host ({python}), and nothing of the"
-        " host's is seen in an image\n\n"
+        f"error: tykky.toml: runtime.image: Python of demo ({parent}) comes from the host ({python}), and nothing of"
+        " the host's is seen in an image\n\n"
         "hint: extend an environment that has Python in its images, or leave the image out\n"
     )
 
