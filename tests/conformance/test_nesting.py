@@ -12,13 +12,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.conformance.cases import USERNS
 from tests.conformance.conftest import Bench
 from tests.conformance.stage import Images, make_images
+from tests.conformance.test_build import tykky, variables
+from tykky.environment.directory import GenerationRecord, LayerRecord
 from tykky.runtime.model import Beside, Launch, Stack
 from tykky.runtime.render import render_launch
+
+__all__ = ["tykky"]  # a fixture
 
 NOTHING = "tykky: no backend works on this host\n"
 MORE = "tykky doctor says more, and how to get what is missing\n"
@@ -166,6 +171,48 @@ def test_whatever_they_are_called(
     assert done.stdout == f"extra {first}/bin/extra\n"
     done = bench.run(*together(first, one), one / "bin" / "python", "-c", "import sys; print(sys.prefix)")
     assert done.stdout == f"{one}\n"
+
+
+def recorded(place: Path) -> Path:
+    """Write the record that a build would have written."""
+    name = "demo" if place.name == "A" else place.name
+    images = sorted((place / ".tykky" / "layers").iterdir())
+    layers = [
+        LayerRecord("tree", str(n), "", "", image.stat().st_size, f".tykky/layers/{image.name}")
+        for n, image in enumerate(images)
+    ]
+    record = GenerationRecord(
+        format=1,
+        name=name,
+        prefix=f"/tykky/{name}",
+        platform="linux-64",
+        number=1,
+        identity="",
+        created="",
+        made_by="a test",
+        layers=tuple(layers),
+        programs=(),
+        spec=f'[environment]\nname = "{name}"\n[pypi]\npython = "3.11"\n',
+    )
+    file = place / ".tykky" / "current" / "environment.json"
+    file.write_bytes(msgspec.json.encode(record))
+    file.chmod(0o644)
+    return place
+
+
+def test_by_the_command_line(bench: Bench, make_other: Callable[..., Path], tykky: list[str]):
+    first, one = recorded(bench.environment("A", launched=False)), recorded(make_other("one"))
+    if bench.case.programs:
+        site = bench.place / "home" / ".config" / "tykky" / "site.toml"
+        site.parent.mkdir(parents=True)
+        site.write_text("[programs]\n" + "".join(f"{name} = {path!r}\n" for name, path in bench.case.programs.items()))
+    pythons = [place / "bin" / "python" for place in (first, one)]
+    command = [*tykky, "run", first, "--with", one, "--", "python", "-c", SEVERAL, *pythons]
+    done = bench.run(*command, env=variables(bench))
+    found, tree, (environment, path, _), mounts = json.loads(done.stdout)
+    assert found == [[str(python), str(python.parent.parent), mounts] for python in pythons]
+    assert (tree, environment) == ({"demo": True, "one": True}, str(first))
+    assert path.split(":")[:2] == [f"{first}/bin", f"{one}/bin"]
 
 
 NAMESPACES = {

@@ -175,7 +175,10 @@ def test_home_may_be_missing_or_read_only(bench: Bench, environment: Path):
 
 
 def test_a_temporary_directory_that_is_gone(bench: Bench, environment: Path):
+    """So may be the session's directory, where srun hands that on to a node without a login."""
     given = bench.environ(TMPDIR="/gone/with/the/job")
+    assert bench.run(environment / "bin" / "python", "-c", "print(1)", env=given).stdout == "1\n"
+    given |= {"XDG_RUNTIME_DIR": "/run/user/of-another-node", "TYKKY_MOUNT": "private"}
     assert bench.run(environment / "bin" / "python", "-c", "print(1)", env=given).stdout == "1\n"
 
 
