@@ -156,6 +156,28 @@ def test_dask_local_cluster(desk: Desk):
     desk.nothing_left()
 
 
+HEAD = """
+import os, time
+from distributed import Client, LocalCluster
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+        busy = client.map(time.sleep, [3600] * 2, pure=False)
+        print(os.getpid(), flush=True)
+        time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"])
+def test_a_killed_dask_takes_its_workers_along(desk: Desk, number: signal.Signals):
+    """The program itself is meant: Apptainer's own process, whose child it is there, hands SIGTERM on, not SIGKILL."""
+    argv = desk.bench.argv(desk.python, desk.file("head.py", HEAD))
+    options = {"env": desk.environ(), "cwd": desk.bench.place, "start_new_session": True, "stdin": subprocess.DEVNULL}
+    with subprocess.Popen(argv, **options, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        assert running.stdout is not None
+        os.kill(int(running.stdout.readline()), number)
+    desk.nothing_left()
+
+
 def test_dask_scheduler_and_worker_are_console_scripts(desk: Desk):
     """Three launches in sessions of their own; a signal to the first process of each ends it and all below it."""
     where = desk.bench.place / "scheduler.json"
