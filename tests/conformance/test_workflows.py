@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,21 @@ class Desk:
         assert str(self.bench.place) not in Path("/proc/self/mountinfo").read_text()
 
 
+@contextmanager
+def started(
+    desk: Desk, argv: Sequence[str | bytes], stdout: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in a session of its own, which ends with the test."""
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": subprocess.DEVNULL}
+    options = {"env": desk.environ(), "cwd": desk.bench.place, "start_new_session": True}
+    with subprocess.Popen(argv, **options, **quiet) as running:
+        try:
+            yield running
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+
+
 @pytest.fixture(params=KINDS)
 def desk(request: pytest.FixtureRequest, bench: Bench, built: Callable[[str], Path]) -> Desk:
     """A place to work at, for each kind of environment."""
@@ -171,11 +187,11 @@ if __name__ == "__main__":
 def test_a_killed_dask_takes_its_workers_along(desk: Desk, number: signal.Signals):
     """The program itself is meant: Apptainer's own process, whose child it is there, hands SIGTERM on, not SIGKILL."""
     argv = desk.bench.argv(desk.python, desk.file("head.py", HEAD))
-    options = {"env": desk.environ(), "cwd": desk.bench.place, "start_new_session": True, "stdin": subprocess.DEVNULL}
-    with subprocess.Popen(argv, **options, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+    with started(desk, argv, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
         os.kill(int(running.stdout.readline()), number)
-    desk.nothing_left()
+        running.wait(60)
+        desk.nothing_left()
 
 
 def test_dask_scheduler_and_worker_are_console_scripts(desk: Desk):
@@ -189,21 +205,18 @@ with Client(scheduler_file={str(where)!r}) as client:
     see = lambda: [sys.executable, sys.prefix, sys.argv[0]]
     print(json.dumps([list(client.run(see).values()), client.run_on_scheduler(see)]))
 """
-    options = {"env": desk.environ(), "cwd": desk.bench.place, "start_new_session": True, "stdin": subprocess.DEVNULL}
     dask = desk.place / "bin" / "dask"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     words = ("--host=127.0.0.1", "--no-dashboard", "--scheduler-file", where)
-    argv = desk.bench.argv(dask, "scheduler", "--port=0", *words)
-    with subprocess.Popen(argv, **options, **quiet) as scheduler:
+    with started(desk, desk.bench.argv(dask, "scheduler", "--port=0", *words)) as scheduler:
         until(where.exists)
-        argv = desk.bench.argv(dask, "worker", *words)
-        with subprocess.Popen(argv, **options, **quiet) as worker:
+        with started(desk, desk.bench.argv(dask, "worker", *words)) as worker:
             ((below,), above) = json.loads(desk.run(desk.python, "-c", ask).splitlines()[-1])
-            worker.send_signal(signal.SIGTERM)
-        scheduler.send_signal(signal.SIGTERM)
+            for running in (worker, scheduler):
+                running.send_signal(signal.SIGTERM)
+                running.wait(60)
+            desk.nothing_left()
     assert below[:2] == above[:2] == [str(desk.python), str(desk.place)]
     assert above[2] == str(dask)
-    desk.nothing_left()
 
 
 LOKY = """
