@@ -228,6 +228,34 @@ def test_programs_inside_may_make_namespaces_of_their_own(bench: Bench, isolated
     assert bench.run(isolated() / "bin" / "python", "-c", text).stdout == "0 0\n"
 
 
+def test_what_helped_to_mount_ends_when_the_program_starts(bench: Bench, isolated: Callable[..., Path]):
+    """It is nobody's child, and holds none of the program's descriptors for longer."""
+    if bench.case.backend == "apptainer":
+        pytest.skip("Apptainer's own affair")
+    text = """
+import os, time
+def others():
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            same = os.readlink(f"/proc/{name}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+        except OSError:
+            continue
+        if same and int(name) != os.getpid():
+            found.append(name)
+    return found
+until = time.monotonic() + 20
+while others() and time.monotonic() < until:
+    time.sleep(0.01)
+try:
+    os.waitpid(-1, 0)
+except ChildProcessError:
+    print("no child,", len(others()), "others,", sorted(map(int, os.listdir("/proc/self/fd")))[:3])
+"""
+    done = bench.run(isolated() / "bin" / "python", "-c", text)
+    assert done.stdout == "no child, 0 others, [0, 1, 2]\n"
+
+
 def test_a_sif_is_an_image_too(bench: Bench, isolated: Callable[..., Path], sif: Path):
     """Its squashfs lies behind other things. Apptainer's own start scripts in it set nothing, whatever the backend."""
     offset = look_into(sif, Commands()).offset
