@@ -256,6 +256,25 @@ except ChildProcessError:
     assert done.stdout == "no child, 0 others, [0, 1, 2]\n"
 
 
+def test_open_descriptors_of_the_caller_pass(bench: Bench, isolated: Callable[..., Path]):
+    """All below 10 but two: those are needed. With none of them, one line says so."""
+    place = isolated()
+    text = "import os; print(os.read(3, 4), os.path.exists('/etc/mark'))"
+    opened = " ".join(f"{number}</etc/passwd" for number in range(3, 8))
+    script = f'exec {opened} && exec "$@"'
+    assert bench.run("/bin/sh", "-c", script, "sh", place / "bin" / "python", "-c", text).stdout == "b'root' True\n"
+    script = f'exec {opened} 8</etc/passwd 9</etc/passwd && exec "$@"'
+    done = bench.run("/bin/sh", "-c", script, "sh", place / "bin" / "python", "-c", text, check=False)
+    if bench.case.backend == "apptainer":
+        assert done.stdout == "b'root' True\n"
+        return
+    said = "finding two free descriptors below 10, which a shell in the image can close, failed"
+    assert (done.returncode, done.stderr) == (
+        123,
+        f"tykky: {place} cannot be mounted here: {said}; tykky doctor says what is missing\n",
+    )
+
+
 def test_a_sif_is_an_image_too(bench: Bench, isolated: Callable[..., Path], sif: Path):
     """Its squashfs lies behind other things. Apptainer's own start scripts in it set nothing, whatever the backend."""
     offset = look_into(sif, Commands()).offset
