@@ -35,8 +35,8 @@ test-cluster: setup ## launches in steps of a real Slurm, and under MPICH and Op
 	tests/hosts/setup.sh cluster
 	$(bin)/python -m pytest -m 'cluster and not workflows' $(ARGS)
 
-test-workflows: setup ## Dask, Snakemake, submitit and joblib from PyPI, on a real Slurm too (root; changes this machine)
-	tests/hosts/setup.sh cluster
+test-workflows: setup ## Dask, Snakemake, submitit, joblib, JupyterLab, debuggers from PyPI, on a real Slurm too (root; changes this machine)
+	tests/hosts/setup.sh workflows
 	$(bin)/python -m pytest -m workflows $(ARGS)
 
 test-thorough: setup ## of what make test takes a sample, all; but see test-crash

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -209,6 +210,32 @@ def test_a_program_that_kills_itself(bench: Bench, environment: Path):
     assert done.stdout == "137\n"
 
 
+def test_it_stops_and_goes_on(bench: Bench, environment: Path):
+    """What Ctrl-Z and `fg` send to a job: its caller sees it stop, and it goes on where it was."""
+    if bench.case.backend == "apptainer":
+        pytest.skip("Apptainer's starter stops itself by SIGSTOP, and its program does not go on with it")
+    text = "import sys; print('up', flush=True); print(sys.stdin.readline(), end='', flush=True)"
+    with subprocess.Popen(
+        bench.argv(environment / "bin" / "python", "-c", text),
+        env=bench.environ(),
+        cwd=bench.place,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        os.killpg(running.pid, signal.SIGTSTP)
+        until = time.monotonic() + 30
+        while not (stopped := os.waitpid(running.pid, os.WUNTRACED | os.WNOHANG))[0] and time.monotonic() < until:
+            time.sleep(0.01)
+        assert os.WIFSTOPPED(stopped[1]) and os.WSTOPSIG(stopped[1]) == signal.SIGTSTP, stopped
+        os.killpg(running.pid, signal.SIGCONT)
+        out, _ = running.communicate("on\n", timeout=60)
+    assert (running.returncode, out) == (0, "on\n")
+
+
 def test_a_broken_pipe(bench: Bench, environment: Path):
     text = "import sys, signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL)\nwhile True: print('y')"
     done = bench.run(
@@ -258,6 +285,32 @@ def test_a_deleted_working_directory(bench: Bench, environment: Path):
         "/bin/sh", "-c", f"cd '{folder}'; rmdir '{folder}'; exec '{environment}/bin/python' -I -c \"{text}\""
     )
     assert done.stdout == f"{folder} (deleted)\n"
+
+
+def test_a_working_directory_on_a_fuse_mount(bench: Bench, environment: Path):
+    """One of the user's own, mounted a moment ago: no other user may look into it."""
+    mounted = bench.place / "mounted"
+    mounted.mkdir()
+    bench.case.own(bench.place)
+    image = environment / ".tykky" / "layers" / "venv-1.sqfs"
+    ended = ["umount"] if bench.case.user is None else ["fusermount3", "-u"]
+    if bench.case.user is not None and shutil.which("fusermount3") is None:
+        pytest.skip("fusermount3 is not on this machine")
+    done = bench.run("squashfuse_ll", image, mounted, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"this user cannot mount here: {done.stderr}")
+    try:
+        text = "import os; print(os.getcwd(), os.listdir('.'))"
+        command = f"cd '{mounted}' && exec '{environment}/bin/python' -I -c \"{text}\""
+        until = time.monotonic() + 20
+        while (shown := bench.run("/bin/sh", "-c", command).stdout) != f"{mounted} ['tykky']\n":
+            # Where the host's root does not propagate, a keeper sees at its next look that something was mounted.
+            assert bench.case.mount != "private" and shown == f"{mounted} []\n"
+            assert time.monotonic() < until
+            time.sleep(0.2)
+    finally:
+        # A shared mount lets go of it by itself: what propagates, or what a keeper sees change.
+        bench.run(*ended, mounted)
 
 
 def test_limits_and_mask_pass(bench: Bench, environment: Path):

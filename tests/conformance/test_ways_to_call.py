@@ -136,3 +136,31 @@ def test_an_unknown_backend(bench: Bench, environment: Path):
     done = bench.run(environment / "bin" / "python", env=bench.environ(TYKKY_BACKEND="docker"), check=False)
     assert done.returncode == 125
     assert done.stderr == "tykky: TYKKY_BACKEND is docker, which is not a backend (namespace, apptainer)\n"
+
+
+def test_by_name_through_an_entry_of_path_with_spaces(bench: Bench):
+    """Beside empty entries, which mean the working directory; the program gets PATH as it was, behind its own entry."""
+    place = bench.environment("with two  spaces")
+    path = f"/nowhere at all:{place}/bin::/usr/bin:/bin:"
+    text = "import os, sys; print(sys.executable); print(os.environ['PATH'])"
+    done = bench.run("/bin/sh", "-c", f'exec python -c "{text}"', env=bench.environ(PATH=path))
+    assert done.stdout.splitlines() == [f"{place}/bin/python", f"{place}/bin:{path}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "status", "shown"),
+    [
+        (["timeout", "--signal=TERM", "1"], "import time; print('up', flush=True); time.sleep(60)", 124, "up\n"),
+        (["timeout", "60"], "raise SystemExit(3)", 3, ""),
+        (["nice", "-n", "7"], "import os; print(os.nice(0))", 0, "7\n"),
+        (["taskset", "-c", "0"], "import os; print(os.sched_getaffinity(0))", 0, "{0}\n"),
+    ],
+    ids=["timeout-over", "timeout-kept", "nice", "taskset"],
+)
+def test_behind_another_program(bench: Bench, environment: Path, words: list[str], text: str, status: int, shown: str):
+    import shutil
+
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not on this machine")
+    done = bench.run(*words, environment / "bin" / "python", "-c", text, check=False)
+    assert (done.returncode, done.stdout) == (status, shown)

@@ -10,6 +10,8 @@
 #
 # With the argument `cluster` also:
 #   slurmd, mpirun          Slurm, MPICH and Open MPI; and mpi4py for the host's Python, in /opt/tykky-mpi4py
+# With the argument `workflows` all of these, and:
+#   chromium, gdb           a browser that opens JupyterLab, a debugger that is not the environment's
 #
 # Running it again does only what is missing. Every part that cannot be had is named; the tests of that part skip.
 set -eu
@@ -31,6 +33,7 @@ REQUIRED='squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static bubblew
     zsh ksh93u+m mksh fish environment-modules tcl8.6 lua5.3 lua-posix lua-filesystem lua-term lua-json'
 # The tests start their own daemons. Of the host's, without a configuration, only munged may start by itself.
 PARALLEL='munge slurmctld slurmd slurm-client mpich openmpi-bin'
+WORKFLOWS='chromium gdb'
 
 missing_of() {
     for package in "$@"; do
@@ -147,9 +150,14 @@ install_mpi4py() {
 
 install_packages "$REQUIRED"
 add_user
-if [ "${1-}" = cluster ]; then
+case ${1-} in
+cluster | workflows)
     install_packages "$PARALLEL" || say 'no Slurm, MPICH and Open MPI: their tests will skip'
     install_mpi4py || say 'no mpi4py: its tests will skip'
+    ;;
+esac
+if [ "${1-}" = workflows ]; then
+    install_packages "$WORKFLOWS" || say 'no Chromium and gdb: their tests will skip'
 fi
 install_lmod || say 'no Lmod: its tests will skip'
 install_userns || say 'no Apptainer without setuid: its tests will skip'
