@@ -80,10 +80,12 @@ def test_a_kernel_for_a_jupyter_outside(lab: Lab, outside: Path):
     environ = lab.environ(JUPYTER_PATH=str(prefix / "share" / "jupyter"))
     client = script(lab.bench.place / "client.py", _CLIENT)
     done = lab.run(outside / "bin" / "python", client, env=environ, timeout=300)
-    assert json.loads(done.stdout.splitlines()[-1]) == {
+    said = json.loads(done.stdout.splitlines()[-1])
+    # Apptainer's starter passes on what its program, in the same group, got already: IPython shows two otherwise.
+    assert said.pop("interrupted").strip() == "KeyboardInterrupt"
+    assert said == {
         "executable": str(lab.program("python")),
         "plot": "plot",
-        "interrupted": "KeyboardInterrupt",
         "still there": "1",
         "forgotten": "NameError",
         "another process": True,
