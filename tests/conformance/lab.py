@@ -82,6 +82,8 @@ def lab(request: pytest.FixtureRequest, bench: Bench, labs: Callable[[str], Path
 def outside(ground: Path) -> Path:
     """A venv of the host's own Python, for what is outside of an environment."""
     made = ground / "outside"
+    if made.exists():  # a fixture that two modules import is made twice
+        return made
     uv = shutil.which("uv", path=sysconfig.get_path("scripts"))
     assert uv is not None
     for words in (["venv", "--python", host_python(), made], ["pip", "install", "--python", made, *_OUTSIDE]):
@@ -91,6 +93,8 @@ def outside(ground: Path) -> Path:
 
 
 def _build(kind: str, folder: Path, channel: Path) -> Path:
+    if (folder / "P" / ".tykky" / "current").exists():  # as above
+        return folder / "P"
     (folder / "home").mkdir(parents=True)
     conda = ""
     if kind == "conda":
