@@ -97,24 +97,24 @@ def test_a_worker_finds_the_main_program_again(bench: Bench, environment: Path, 
     assert (done.stdout, done.stderr) == (f"{environment}/bin/python\n", "")
 
 
+# One method in a program: what `fork` copies while another thread starts a process keeps that one's end unseen.
 LATER = f"""{SEE}
 if __name__ == "__main__":
-    contexts = [multiprocessing.get_context(method) for method in {METHODS}]
-    pools = [context.Pool(1, maxtasksperchild=1) for context in contexts]
-    assert {{pool.apply(see, (0,))[3] for pool in pools}} == {{"bottom"}}
+    context = multiprocessing.get_context(sys.argv[1])
+    pool = context.Pool(1, maxtasksperchild=1)
+    assert pool.apply(see, (0,))[3] == "bottom"
     print("up", flush=True)
     input()
-    found = [pool.apply(see, (number,))[3] for pool in pools for number in range(2)]
-    found += [context.Pool(1).apply(see, (0,))[3] for context in contexts]
-    print(*found)
+    print(*[pool.apply(see, (number,))[3] for number in range(2)], context.Pool(1).apply(see, (0,))[3])
 """
 
 
-def test_workers_that_start_after_an_update_are_of_their_parents_generation(bench: Bench):
-    """Old pools whose workers are renewed, and new ones; `forkserver` started before the update."""
+@pytest.mark.parametrize("method", METHODS)
+def test_workers_that_start_after_an_update_are_of_their_parents_generation(bench: Bench, method: str):
+    """Of an old pool whose workers are renewed, and of a new one; `forkserver` started before the update."""
     place = bench.environment()
     switch(bench, place, 2, layers=1)
-    argv = bench.argv(place / "bin" / "python", file(bench, "later.py", LATER))
+    argv = bench.argv(place / "bin" / "python", file(bench, "later.py", LATER), method)
     pipe = subprocess.PIPE
     options = {"env": bench.environ(), "cwd": bench.place, "stdin": pipe, "stdout": pipe, "text": True}
     with subprocess.Popen(argv, **options) as running:
@@ -123,7 +123,7 @@ def test_workers_that_start_after_an_update_are_of_their_parents_generation(benc
         switch(bench, place, 3, layers=2)
         (place / ".tykky" / "layers" / "venv-0.sqfs").unlink()
         found, _ = running.communicate("\n")
-    assert (running.returncode, found.split()) == (0, ["bottom"] * 9)
+    assert (running.returncode, found.split()) == (0, ["bottom"] * 3)
 
 
 BUSY = """
