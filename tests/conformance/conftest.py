@@ -33,6 +33,19 @@ CASES = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave joined launches to thorough runs in modules that say so: what they look at is the same in private ones."""
+    for item in items:
+        case = (
+            item.callspec.params.get("case")
+            if isinstance(item, pytest.Function) and "case" in item.fixturenames and hasattr(item, "callspec")
+            else None
+        )
+        if isinstance(case, Case) and case.mount == "joined" and getattr(item.module, "JOINED_IS_THOROUGH", False):
+            item.add_marker(pytest.mark.thorough)
+
+
 @pytest.fixture(scope="session")
 def ground() -> Iterator[Path]:
     """A directory that every user may pass through: pytest's own is private."""

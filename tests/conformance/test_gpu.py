@@ -26,6 +26,8 @@ DRIVER = "libcuda.so.1"
 NULL = os.makedev(1, 3)  # what is behind the device of the tests
 LOAD = f"""
 import ctypes, json, os
+
+JOINED_IS_THOROUGH = True
 library = ctypes.CDLL("{DRIVER}")
 maps = [line.split()[-1] for line in open("/proc/self/maps") if "/{DRIVER}" in line]
 device = os.open("{DEVICE}", os.O_RDWR)

@@ -16,6 +16,8 @@ from tests.conformance.cases import SETUID
 from tests.conformance.conftest import Bench
 from tykky.runtime.enter import WHICH_BACKEND, enter_argv
 
+JOINED_IS_THOROUGH = True
+
 ENVIRON = "import json, os; print(json.dumps(dict(os.environ)))"
 WHO = "import sys; print(sys.executable)"
 NOTHING = "tykky: no backend works on this host\n"

@@ -23,6 +23,8 @@ from tykky.environment.directory import GenerationRecord, LayerRecord
 from tykky.runtime.model import Beside, Launch, Stack
 from tykky.runtime.render import render_launch
 
+JOINED_IS_THOROUGH = True
+
 __all__ = ["tykky"]  # a fixture
 
 NOTHING = "tykky: no backend works on this host\n"

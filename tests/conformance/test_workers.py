@@ -22,6 +22,8 @@ METHODS = ("spawn", *OTHERS)
 # What a process sees: its interpreter, by every name that a library looks at to start another one, and its tree.
 SEE = """
 import multiprocessing.spawn, os, sys
+
+JOINED_IS_THOROUGH = True
 def see(number):
     import thing
     names = (sys.executable, multiprocessing.spawn.get_executable())
