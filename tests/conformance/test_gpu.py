@@ -19,6 +19,8 @@ import pytest
 from tests.conformance.cases import Case
 from tests.conformance.conftest import Bench
 
+JOINED_IS_THOROUGH = True
+
 DEVICE = Path("/dev/nvidia0")
 LIBRARIES = Path("/usr/local/lib/tykky-gpu-test")
 LISTED = Path("/etc/ld.so.conf.d/tykky-gpu-test.conf")
@@ -26,8 +28,6 @@ DRIVER = "libcuda.so.1"
 NULL = os.makedev(1, 3)  # what is behind the device of the tests
 LOAD = f"""
 import ctypes, json, os
-
-JOINED_IS_THOROUGH = True
 library = ctypes.CDLL("{DRIVER}")
 maps = [line.split()[-1] for line in open("/proc/self/maps") if "/{DRIVER}" in line]
 device = os.open("{DEVICE}", os.O_RDWR)

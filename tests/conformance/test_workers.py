@@ -16,14 +16,14 @@ from tests.conformance.conftest import Bench
 from tests.conformance.left import left, until
 from tests.conformance.test_running_jobs import switch
 
+JOINED_IS_THOROUGH = True
+
 OTHERS = ("fork", "forkserver")
 METHODS = ("spawn", *OTHERS)
 
 # What a process sees: its interpreter, by every name that a library looks at to start another one, and its tree.
 SEE = """
 import multiprocessing.spawn, os, sys
-
-JOINED_IS_THOROUGH = True
 def see(number):
     import thing
     names = (sys.executable, multiprocessing.spawn.get_executable())
