@@ -29,7 +29,7 @@ test: setup ## all tests but those that need a prepared host
 
 test-hosts: setup ## the tests with real Apptainers, ordinary users, and every shell (root; changes this machine)
 	tests/hosts/setup.sh
-	$(bin)/python -m pytest -m '(hosts or shells) and not cluster and not workflows and not thorough' $(ARGS)
+	$(bin)/python -m pytest -n auto -m '(hosts or shells) and not cluster and not workflows and not thorough' $(ARGS)
 
 test-cluster: setup ## launches in steps of a real Slurm, and under MPICH and Open MPI (root; changes this machine)
 	tests/hosts/setup.sh cluster

@@ -33,17 +33,18 @@ CASES = [
 ]
 
 
+# The ways to launch that are left to thorough runs in modules that say they are SAMPLED.
+_SECOND = ("namespace-joined", "user-namespace-joined", "user-apptainer")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave joined launches to thorough runs in modules that say so: what they look at is the same in private ones."""
+    """Keep private mounts, and Apptainer without user namespaces, where a module is content with a sample."""
     for item in items:
-        case = (
-            item.callspec.params.get("case")
-            if isinstance(item, pytest.Function) and "case" in item.fixturenames and hasattr(item, "callspec")
-            else None
-        )
-        if isinstance(case, Case) and case.mount == "joined" and getattr(item.module, "JOINED_IS_THOROUGH", False):
-            item.add_marker(pytest.mark.thorough)
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and getattr(item.module, "SAMPLED", False):
+            case = item.callspec.params.get("case")
+            if isinstance(case, Case) and case.name in _SECOND:
+                item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import pytest
 from tests.conformance.cases import Case
 from tests.conformance.conftest import Bench
 
-JOINED_IS_THOROUGH = True
+SAMPLED = True
 
 DEVICE = Path("/dev/nvidia0")
 LIBRARIES = Path("/usr/local/lib/tykky-gpu-test")

@@ -16,7 +16,7 @@ from tests.conformance.cases import SETUID
 from tests.conformance.conftest import Bench
 from tykky.runtime.enter import WHICH_BACKEND, enter_argv
 
-JOINED_IS_THOROUGH = True
+SAMPLED = True
 
 ENVIRON = "import json, os; print(json.dumps(dict(os.environ)))"
 WHO = "import sys; print(sys.executable)"

@@ -20,7 +20,7 @@ from tykky.runtime.image_file import look_into
 from tykky.runtime.isolated import Root
 from tykky.runtime.model import Launch, Stack
 
-JOINED_IS_THOROUGH = True
+SAMPLED = True
 
 LOOK = "import json, os, sys; print(json.dumps([os.path.lexists(path) for path in sys.argv[1:]]))"
 WHO = "import json, os, sys; print(json.dumps([sys.executable, sys.prefix, os.getcwd(), open('/etc/mark').read()]))"

@@ -23,7 +23,7 @@ from tykky.environment.directory import GenerationRecord, LayerRecord
 from tykky.runtime.model import Beside, Launch, Stack
 from tykky.runtime.render import render_launch
 
-JOINED_IS_THOROUGH = True
+SAMPLED = True
 
 __all__ = ["tykky"]  # a fixture
 

@@ -14,7 +14,7 @@ from tests.conformance.stage import PREFIX, publish
 from tests.wheelmaker import make_wheel
 from tykky.runtime.model import Launch, Stack
 
-JOINED_IS_THOROUGH = True
+SAMPLED = True
 
 KINDS = pytest.mark.parametrize("kind", ["venv", "conda"])
 # A conda-type environment is a base installation, of which venvs are made in the usual way.

@@ -16,7 +16,7 @@ from tests.conformance.conftest import Bench
 from tests.conformance.left import left, until
 from tests.conformance.test_running_jobs import switch
 
-JOINED_IS_THOROUGH = True
+SAMPLED = True
 
 OTHERS = ("fork", "forkserver")
 METHODS = ("spawn", *OTHERS)
