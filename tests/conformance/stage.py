@@ -18,8 +18,8 @@ from tykky.layers.pypi import make_venv
 from tykky.layers.tree import relocatable_script
 from tykky.layers.venv_base import make_base
 from tykky.process import Commands
-from tykky.runtime.host_image import make_host_image, make_inside
-from tykky.runtime.isolated import Root, make_points_image
+from tykky.runtime.host_image import make_host_image, make_inside, make_points_image
+from tykky.runtime.isolated import Root
 from tykky.runtime.model import Binds, Launch, Stack
 from tykky.runtime.render import render_launch, render_launcher
 

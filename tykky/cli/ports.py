@@ -237,14 +237,12 @@ class LaunchPublisher:
 
     def mount_points(self, directory: EnvironmentDirectory, record: GenerationRecord, names: tuple[str, ...]) -> None:
         """Write the host image, and the links that show P inside Apptainer."""
-        from tykky.runtime.host_image import make_host_image, make_inside
+        from tykky.runtime.host_image import make_host_image, make_inside, make_points_image
 
         image = directory.private / "host.sqfs"
         binds, program = site_binds(self.site), self.site.program("mksquashfs")
         make_host_image(image, record.prefix, names, binds=binds, place=directory.path, program=program)
         if record.root is not None:
-            from tykky.runtime.isolated import make_points_image
-
             points = directory.private / "points.sqfs"
             make_points_image(points, record.prefix, names, record.root.mounts, place=directory.path, program=program)
         make_inside(directory.private / "inside", record.prefix, names)

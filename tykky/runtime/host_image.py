@@ -1,18 +1,21 @@
 """The host image: the root of mount points that Apptainer demands, and the links that show the tree at P.
 
 It holds no file: directories to bind the host's on, the links of a merged /usr, the prefix, and below
-`<top of the prefix>/.identity` one link per name at the top of the tree. It is 4 KiB.
+`<top of the prefix>/.identity` one link per name at the top of the tree. It is 4 KiB. Where an image of one's own is
+the root, another one like it has the mount points that the image may lack.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tykky.errors import ToolError
 from tykky.guard.ownership import private_directory
 from tykky.process import Commands
+from tykky.runtime import isolated
 from tykky.runtime.model import Binds
 
 # Where root directories of other hosts may lie: Apptainer makes what is missing where it can, but not in every mode.
@@ -39,24 +42,67 @@ def make_host_image(
     the site's mksquashfs, if it is not on PATH. An existing file is replaced by rename. Raises `ToolError` if
     mksquashfs is missing or fails.
     """
+    with _packed(path, program) as tree:
+        _fill(tree, prefix, names, root, binds or Binds())
+        if binds is not None and place is not None and binds.hides(str(place)):
+            (tree / str(place).lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def make_points_image(
+    path: Path,
+    prefix: str,
+    names: Iterable[str],
+    mounts: Iterable[str],
+    *,
+    place: Path | None = None,
+    program: Path | None = None,
+) -> None:
+    """Write the image of mount points that Apptainer lays over the root to `path`.
+
+    It has the links that show the tree at P as well, and hides what Apptainer's own
+    builds leave in an image, which would set variables. `names` are those at the top of the merged tree, `place` is
+    the environment directory and `program` the site's mksquashfs. An existing file is replaced by rename. Raises
+    `ToolError` if mksquashfs is missing or fails.
+    """
+    with _packed(path, program, ".singularity.d c 0 0 0 0 0") as tree:
+        known = [point for point in mounts if not point.startswith(isolated.HOME)]
+        for point in (*isolated.KERNELS, *isolated.TEMPORARY, *known, prefix, *([] if place is None else [str(place)])):
+            (tree / point.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
+        _add_identity(tree, prefix, names)
+
+
+@contextmanager
+def _packed(path: Path, program: Path | None, *pseudo: str) -> Iterator[Path]:
+    """Give a directory to fill; then it is the image at `path`, together with mksquashfs's definitions `pseudo`.
+
+    An existing file is replaced by rename. Raises `ToolError` if mksquashfs (`program`, or that on PATH) is missing or
+    fails.
+    """
     if program is None and shutil.which("mksquashfs") is None:
         raise ToolError(
             "mksquashfs is not on PATH",
             hint="install squashfs-tools (Debian, EL, conda-forge); 'tykky doctor' lists all that is needed",
         )
     with private_directory(path.parent, STAGE) as staging:
-        tree = staging / "tree"
-        _fill(tree, prefix, names, root, binds or Binds())
-        if binds is not None and place is not None and binds.hides(str(place)):
-            (tree / str(place).lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
-        image = staging / "host.sqfs"
+        tree, image = staging / "tree", staging / "host.sqfs"
+        tree.mkdir(mode=0o755)
+        yield tree
         # Its directories have the modes of this process's umask; who enters it may be anybody.
         modes = ["-action", "chmod(u=rwX,go=rX)@true"]
         options = ["-noappend", "-no-progress", "-quiet", "-all-root", "-no-xattrs", "-comp", "gzip"]
         times = ["-all-time", "0", "-mkfs-time", "0"]
-        Commands().run([program or "mksquashfs", tree, image, *options, *modes, *times])
+        hidden = [word for definition in pseudo for word in ("-p", definition)]
+        Commands().run([program or "mksquashfs", tree, image, *options, *modes, *times, *hidden])
         image.chmod(0o644)
         image.rename(path)
+
+
+def _add_identity(tree: Path, prefix: str, names: Iterable[str]) -> None:
+    """Make `<top of the prefix>/.identity` in a tree: a link per name at the top of the merged tree."""
+    identity = tree / prefix.split("/")[1] / ".identity"
+    identity.mkdir(mode=0o755)
+    for name in sorted(set(names)):
+        (identity / name).symlink_to(f"{prefix}/{name}")
 
 
 def make_inside(directory: Path, prefix: str, names: Iterable[str]) -> bool:
@@ -79,7 +125,6 @@ def make_inside(directory: Path, prefix: str, names: Iterable[str]) -> bool:
 
 
 def _fill(tree: Path, prefix: str, names: Iterable[str], root: Path, binds: Binds) -> None:
-    tree.mkdir(mode=0o755)
     for name in _USUAL:
         if f"/{name}" not in binds.hidden:
             (tree / name).mkdir(mode=0o755)
@@ -95,7 +140,4 @@ def _fill(tree: Path, prefix: str, names: Iterable[str], root: Path, binds: Bind
             (tree / path.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
     inside = tree / prefix.lstrip("/")
     inside.mkdir(mode=0o755, parents=True, exist_ok=True)
-    identity = tree / prefix.split("/")[1] / ".identity"
-    identity.mkdir(mode=0o755)
-    for name in sorted(set(names)):
-        (identity / name).symlink_to(f"{prefix}/{name}")
+    _add_identity(tree, prefix, names)
