@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,21 @@ class Bench:
         )
         assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+
+@contextmanager
+def below_srv(bench: Bench, *names: str) -> Iterator[Path]:
+    """Give a directory of the case's user below /srv, with these in it; its own name has a space."""
+    try:
+        made = Path(tempfile.mkdtemp(prefix="tykky test-", dir="/srv"))
+    except OSError as error:
+        pytest.skip(f"nothing can be made in /srv: {error.strerror}")
+    for name in names:
+        (made / name).mkdir()
+    bench.case.own(made)
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
 
 
 def surroundings(private: Path) -> str:

@@ -22,9 +22,9 @@ def left(place: Path) -> dict[int, str]:
     return found
 
 
-def until(what: Callable[[], object]) -> None:
+def until(what: Callable[[], object], seconds: float = 60) -> None:
     """Wait for something that has to come, for a while that is long on a busy machine too."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < limit
         time.sleep(0.02)

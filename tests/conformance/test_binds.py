@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.conftest import Bench
+from tests.conformance.conftest import Bench, below_srv
 from tests.conformance.stage import lay_out
 from tykky.runtime.model import Binds
 
@@ -21,16 +19,8 @@ WHO = "import json, os, sys; print(json.dumps([sys.executable, os.getcwd()]))"
 @pytest.fixture
 def srv(bench: Bench) -> Iterator[Path]:
     """A directory of the case's user below /srv, with two in it; its name has a space."""
-    try:
-        made = Path(tempfile.mkdtemp(prefix="tykky binds-", dir="/srv"))
-    except OSError as error:
-        pytest.skip(f"nothing can be made in /srv: {error.strerror}")
-    for name in ("inner", "neighbour"):
-        (made / name).mkdir()
-    bench.case.own(made)
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
+    with below_srv(bench, "inner", "neighbour") as made:
+        yield made
 
 
 def seen(bench: Bench, environment: Path, *paths: object) -> list[bool]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.cases import SETUID, USERNS
-from tests.conformance.conftest import Bench
+from tests.conformance.conftest import Bench, below_srv
 from tests.conformance.roots import MARK, make_tree, pack, pack_sif
 from tests.conformance.stage import PREFIX, publish
 from tykky.process import Commands
@@ -74,16 +73,8 @@ def seen(bench: Bench, environment: Path, *paths: object, **options: object) -> 
 @pytest.fixture
 def srv(bench: Bench) -> Iterator[Path]:
     """A directory that no isolated root shows by itself; its name has a space."""
-    try:
-        made = Path(tempfile.mkdtemp(prefix="tykky isolated-", dir="/srv"))
-    except OSError as error:
-        pytest.skip(f"nothing can be made in /srv: {error.strerror}")
-    for name in ("inner", "neighbour", "home"):
-        (made / name).mkdir()
-    bench.case.own(made)
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
+    with below_srv(bench, "inner", "neighbour", "home") as made:
+        yield made
 
 
 def test_python_runs_as_p_bin_python_in_the_image(bench: Bench, isolated: Callable[..., Path]):

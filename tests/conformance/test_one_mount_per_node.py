@@ -7,12 +7,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.conformance import left
 from tests.conformance.cases import Case, everyday, prepared, skip_unless_possible
 from tests.conformance.conftest import Bench
 from tests.conformance.test_running_jobs import switch
@@ -20,6 +22,7 @@ from tykky.runtime.kept import Kept, is_used, kept, let_go
 
 MOUNTS = 'import os; print(os.stat("/proc/self/ns/mnt").st_ino)'
 STAY = "import os, sys; print(os.stat('/proc/self/ns/mnt').st_ino, flush=True); sys.stdin.read()"
+until = partial(left.until, seconds=30)
 FOREVER = 3600  # seconds; no keeper of such an environment ends because nobody uses it
 
 CASES = [
@@ -73,14 +76,6 @@ def staying(
         yield running, running.stdout.readline().strip()
         assert running.stdin is not None
         running.stdin.close()
-
-
-def until(what: Callable[[], bool]) -> None:
-    """Wait for something that has to come, for a while that is long on a busy machine too."""
-    limit = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 def served(one: Kept) -> bool:
