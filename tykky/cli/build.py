@@ -38,6 +38,8 @@ from tykky.spec.record_exec import OneOff, plan_record, record, take_back
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers, tiers_of
 
+_CHECKED = "images-checked"  # in the cache: see tykky.environment.checked
+
 
 @click.command()
 @click.option("--prefix", "-p", type=Place(), help="The environment directory.  [default: ./NAME]")
@@ -143,7 +145,9 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
     @cache
     def root() -> RootRecord | None:
         named = Named.of(source.spec, source.spec_path)
-        return None if named is None else root_record(named, source.lock, Commands(), reporter)
+        if named is None:
+            return None
+        return root_record(named, source.lock, cache_directory(os.environ) / _CHECKED, Commands(), reporter)
 
     def planned() -> Plan:
         plan = prepare(
@@ -201,7 +205,7 @@ class _Lent:
     def check(self, cache: Path, reporter: Reporter) -> None:
         """Raise `EnvironmentDirectoryError` if an image is not what the lock says."""
         if self.source.lock.parent is not None:
-            check_content(self.source.lock.parent, self.images, cache / "images-checked", reporter)
+            check_content(self.source.lock.parent, self.images, cache / _CHECKED, reporter)
 
 
 def find_interpreter_here(wanted: str | None) -> Interpreter:

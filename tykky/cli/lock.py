@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,18 +16,21 @@ from tykky.cli.ports import open_access, open_relatives, open_site, resolver_por
 from tykky.cli.reporters import JsonReporter, reporter_for
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.parent import Relatives, moved_on, parent_of
-from tykky.environment.root_image import Named, drift, lock_image
 from tykky.errors import LockError, LockStale, Problem, SpecError
 from tykky.lock.changes import Change, changes
 from tykky.lock.freshness import stale_reasons
-from tykky.lock.model import Lock, Parent
+from tykky.lock.model import Lock, LockedImage, Parent
 from tykky.lock.read import read_lock
 from tykky.lock.write import write_lock
 from tykky.process import Commands
+from tykky.progress import Reporter
 from tykky.resolve.local import drifted_sources
 from tykky.resolve.solve import Question, Upgrade, resolve
 from tykky.spec.model import Spec
 from tykky.spec.read import read_spec
+
+if TYPE_CHECKING:
+    from tykky.environment.root_image import Named
 
 
 @click.command()
@@ -71,7 +75,7 @@ def command(
     relatives = open_relatives(site, spec_path.absolute().parent)
     output = _Output(lock_path, as_json, quiet)
     if check:
-        _check(spec, relatives, output, Named.of(spec, spec_path))
+        _check(spec, relatives, output, _named(spec, spec_path))
         return
     _check_platforms(spec, spec_path, platforms)
     _check_not_empty(spec, spec_path)
@@ -81,7 +85,7 @@ def command(
     upgrade = _upgrade(upgrade_all, upgraded, previous)
     reporter = reporter_for(as_json=as_json, quiet=quiet)
     as_before = not platforms and not rebase and upgrade == Upgrade()
-    named = Named.of(spec, spec_path)
+    named = _named(spec, spec_path)
     if previous is not None and as_before and not _reasons(spec, previous, lock_path, named):
         output.report(previous, None, written=False)
         output.moved_on(previous, relatives)
@@ -89,7 +93,7 @@ def command(
     access = open_access(site, offline=offline)
     parent = _parent(spec, previous, relatives, rebase=rebase)
     question = Question(spec, relatives.directory, previous, platforms, upgrade, parent)
-    image = None if named is None else lock_image(named, Commands(), reporter)
+    image = None if named is None else _lock_image(named, reporter)
     lock = resolve(question, resolver_ports(spec, access, reporter, site.python_downloads))
     lock = msgspec.structs.replace(lock, image=image)
     written = write_lock(lock_path, lock)
@@ -97,10 +101,28 @@ def command(
     output.moved_on(lock, relatives)
 
 
+def _named(spec: Spec, spec_path: Path) -> Named | None:
+    if spec.runtime.image == "host":
+        return None
+    from tykky.environment.root_image import Named  # few specs name an image, and each lock waits for imports
+
+    return Named.of(spec, spec_path)
+
+
+def _lock_image(named: Named, reporter: Reporter) -> LockedImage:
+    from tykky.environment.root_image import lock_image
+
+    return lock_image(named, Commands(), reporter)
+
+
 def _reasons(spec: Spec, lock: Lock, lock_path: Path, named: Named | None) -> tuple[str, ...]:
     stale = (*stale_reasons(spec, lock), *drifted_sources(lock, lock_path.absolute().parent))
-    moved = drift(named, lock) if named is not None and not stale else None
-    return stale if moved is None else (*stale, moved)
+    if named is None or stale:
+        return stale
+    from tykky.environment.root_image import drift
+
+    moved = drift(named, lock)
+    return () if moved is None else (moved,)
 
 
 def _check(spec: Spec, relatives: Relatives, output: _Output, named: Named | None) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from packaging.utils import canonicalize_name
 
-from tykky.digests import file_sha256
+from tykky.environment.checked import check_sha256, was_checked
 from tykky.environment.directory import EnvironmentDirectory, LayerRecord, closed
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
@@ -154,47 +154,21 @@ def lend(parent: Parent, asked: str, relatives: Relatives) -> dict[str, Path]:
 def check_content(parent: Parent, images: Mapping[str, Path], checked: Path, reporter: Reporter) -> None:
     """Raise `EnvironmentDirectoryError` for an image whose sha256 is not the lock's.
 
-    `checked` is a private directory of ours that remembers which files were read already: a file of the same device,
-    inode, size and times is the same file (its ctime cannot be set back). What others may have written there is not
-    believed.
+    `checked` is the directory that remembers which files were read already (`tykky.environment.checked`).
     """
-    ours = _is_private(checked)
-    waiting = [
-        layer
-        for layer in parent.layer
-        if not ours or not (checked / _identity(images[layer.key], layer.digest)).exists()
-    ]
+    waiting = [layer for layer in parent.layer if not was_checked(images[layer.key], layer.digest, checked)]
     if not waiting:
         return
     total = sum(layer.size for layer in waiting)
     with reporter.phase(f"check images of {parent.name}", total=total, unit="bytes") as phase:
         for layer in waiting:
             image = images[layer.key]
-            before = _identity(image, layer.digest)
-            digest = file_sha256(image, phase.advance)
+            digest = check_sha256(image, layer.digest, checked, phase.advance)
             if digest != layer.digest:
                 raise EnvironmentDirectoryError(
                     f"{image} is not what the lock says: expected sha256 {layer.digest}, got {digest}",
                     hint=f"do not use it; tell the owner of {parent.path}",
                 )
-            if ours:
-                (checked / before).touch(mode=0o600)
-
-
-def _is_private(directory: Path) -> bool:
-    """Make a directory if it is not there; say whether it is ours and nobody else can write to it."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
-
-
-def _identity(image: Path, digest: str) -> str:
-    status = image.stat()
-    numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return "-".join((*(f"{number:x}" for number in numbers), digest[:32]))
 
 
 def moved_on(lock: Lock, relatives: Relatives, *, at_home: bool = False) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.digests import file_sha256
+from tykky.environment.checked import check_sha256, was_checked
 from tykky.environment.directory import RootRecord
 from tykky.errors import Problem, SpecError
 from tykky.lock.model import Lock, LockedImage
@@ -64,14 +65,24 @@ def drift(named: Named, lock: Lock) -> str | None:
     return None if size == lock.image.size else f"the image {named.written} has changed"
 
 
-def root_record(named: Named, lock: Lock, commands: Commands, reporter: Reporter) -> RootRecord:
-    """Return what a generation records. Raises `SpecError` if the image is not the locked one."""
+def root_record(named: Named, lock: Lock, checked: Path, commands: Commands, reporter: Reporter) -> RootRecord:
+    """Return what a generation records. Raises `SpecError` if the image is not the locked one.
+
+    `checked` is the directory that remembers which files were read already (`tykky.environment.checked`).
+    """
     found, locked = named.look(commands), lock.image
-    if locked is None or locked.size != found.size or _digest(named.path, found.size, reporter) != locked.digest:
+    if locked is None or locked.size != found.size or not _is_locked(named.path, locked, checked, reporter):
         raise named.refused(
             f"{named.path} is not the image that was locked", "run 'tykky lock' if it may be another one"
         )
     return RootRecord(named.written, os.fspath(named.path), locked.digest, locked.size, found.offset, named.mounts)
+
+
+def _is_locked(path: Path, locked: LockedImage, checked: Path, reporter: Reporter) -> bool:
+    if was_checked(path, locked.digest, checked):
+        return True
+    with reporter.phase(f"check {path.name}", total=locked.size, unit="bytes") as phase:
+        return check_sha256(path, locked.digest, checked, phase.advance) == locked.digest
 
 
 def _digest(path: Path, size: int, reporter: Reporter) -> str:
