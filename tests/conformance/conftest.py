@@ -124,6 +124,11 @@ class Bench:
         assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def start(self, *argv: object, **options: object) -> subprocess.Popen[str]:
+        """Start a program as the case's user; its input and output are pipes of text."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(self.argv(*argv), **{"cwd": self.place, "env": self.environ(), **pipes, **options})
+
 
 @contextmanager
 def below_srv(bench: Bench, *names: str) -> Iterator[Path]:

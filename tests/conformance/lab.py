@@ -52,8 +52,8 @@ class Lab:
 
     def start(self, *argv: object, **options: object) -> subprocess.Popen[str]:
         """Start a program as the case's user."""
-        given = {"env": self.environ(), "cwd": self.bench.place, "text": True, **options}
-        return subprocess.Popen(self.bench.argv(*argv), **given)
+        given = {"env": self.environ(), "stdin": None, "stdout": None, **options}
+        return self.bench.start(*argv, **given)
 
 
 @pytest.fixture(scope="session")

@@ -86,21 +86,11 @@ def test_a_parents_image_may_lie_elsewhere(bench: Bench, images):
 
 def test_a_started_process_keeps_its_generation(bench: Bench, environment: Path):
     """Invariant 5: an update is one rename, and what runs does not see it."""
-    import subprocess
-
     from tests.conformance.stage import PREFIX, publish
     from tykky.runtime.model import Launch, Stack
 
     text = "print('up', flush=True); input(); import thing; print(thing.where)"
-    with subprocess.Popen(
-        bench.argv(environment / "bin" / "python", "-c", text),
-        env=bench.environ(),
-        cwd=bench.place,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stdout is not None
+    with bench.start(environment / "bin" / "python", "-c", text) as running:
         assert running.stdout.readline() == "up\n"
         bottom = Stack(PREFIX, (".tykky/layers/venv-0.sqfs",))
         publish(environment, 2, Launch(bottom, name="demo", programs=bench.case.programs))

@@ -68,13 +68,9 @@ def staying(
     bench: Bench, place: Path, text: str = STAY, *before: object, **environ: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a program that says in which mount namespace it is, and ends when its input does."""
-    pipe = subprocess.PIPE
-    argv = bench.argv(*before, place / "bin" / "python", "-c", text)
     given = bench.environ(**environ)
-    with subprocess.Popen(argv, env=given, cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as running:
-        assert running.stdout is not None
+    with bench.start(*before, place / "bin" / "python", "-c", text, env=given) as running:
         yield running, running.stdout.readline().strip()
-        assert running.stdin is not None
         running.stdin.close()
 
 
@@ -108,10 +104,7 @@ def test_later_launches_see_the_mounts_of_the_first(bench: Bench, place: Path):
 
 
 def test_a_hundred_and_twenty_eight_at_once_make_one_set(bench: Bench, place: Path):
-    argv = bench.argv(place / "bin" / "python", "-c", STAY)
-    pipe = subprocess.PIPE
-    options = {"env": bench.environ(), "cwd": bench.place, "stdin": pipe, "stdout": pipe, "text": True}
-    running = [subprocess.Popen(argv, **options) for _ in range(128)]
+    running = [bench.start(place / "bin" / "python", "-c", STAY) for _ in range(128)]
     try:
         assert len({process.stdout.readline() for process in running}) == 1
         assert processes(place).count("squashfuse_ll") == 3
@@ -222,10 +215,7 @@ def test_a_server_is_killed(bench: Bench, place: Path):
 def test_a_session_ends(bench: Bench, place: Path):
     """The keeper ends with the session's leader, and takes servers and mounts along."""
     script = f"{place}/bin/python -c '{MOUNTS}' && read x"
-    argv = bench.argv("setsid", "--wait", "/bin/sh", "-c", script)
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, env=bench.environ(), cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as session:
-        assert session.stdout is not None
+    with bench.start("setsid", "--wait", "/bin/sh", "-c", script) as session:
         assert session.stdout.readline()
         until(lambda: bool(keepers(bench)))
         (one,) = keepers(bench)
@@ -242,11 +232,7 @@ def test_a_session_without_its_leader(bench: Bench, place: Path):
     # The second shell starts when the leader is gone.
     late = f"while [ -e /proc/$1/ns/mnt ]; do sleep 0.05; done; {launch}; read x; {launch}; read x"
     script = 'exec 3<&0; sh -c "$0" sh $$ <&3 &'
-    argv = bench.argv("setsid", "--wait", "/bin/sh", "-c", script, late)
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, env=bench.environ(), cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as session:
-        assert session.stdin is not None
-        assert session.stdout is not None
+    with bench.start("setsid", "--wait", "/bin/sh", "-c", script, late) as session:
         first = session.stdout.readline()
         until(lambda: bool(keepers(bench)))
         (one,) = keepers(bench)
@@ -265,10 +251,7 @@ def test_a_step_ends(bench: Bench, place: Path):
     daemon.write_text(f"#!/bin/sh\n{task}\nread x\n{task}\nread x\n")
     daemon.chmod(0o755)
     environ = bench.environ(SLURM_JOB_ID="8", SLURM_STEP_ID="0")
-    pipe = subprocess.PIPE
-    with subprocess.Popen(bench.argv(daemon), env=environ, cwd=bench.place, stdin=pipe, stdout=pipe, text=True) as step:
-        assert step.stdin is not None
-        assert step.stdout is not None
+    with bench.start(daemon, env=environ) as step:
         first = step.stdout.readline()
         until(lambda: bool(keepers(bench)))
         print(file=step.stdin, flush=True)

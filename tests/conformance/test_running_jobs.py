@@ -30,15 +30,7 @@ for line in sys.stdin:
 @contextmanager
 def job(bench: Bench, place: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a program of the environment that imports what it is told, when it is told."""
-    with subprocess.Popen(
-        bench.argv(place / "bin" / "python", "-c", JOB),
-        env=bench.environ(),
-        cwd=bench.place,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    with bench.start(place / "bin" / "python", "-c", JOB, stderr=subprocess.PIPE) as running:
         try:
             assert _line(running) == "up"
             yield running
@@ -48,7 +40,6 @@ def job(bench: Bench, place: Path) -> Iterator[subprocess.Popen[str]]:
 
 def ask(running: subprocess.Popen[str], module: str) -> str:
     """Let a job import a module, and return what it found."""
-    assert running.stdin is not None
     print(module, file=running.stdin, flush=True)
     return _line(running)
 
@@ -60,7 +51,6 @@ def end(running: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def _line(running: subprocess.Popen[str]) -> str:
-    assert running.stdout is not None
     line = running.stdout.readline()
     assert line, running.communicate()[1]
     return line.strip()
@@ -105,14 +95,7 @@ def test_a_child_by_sys_executable_is_of_the_same_generation(bench: Bench) -> No
         "argv = [sys.executable, '-c', 'import sys, thing; print(thing.where, sys.executable)'];"
         "print(subprocess.check_output(argv, text=True), end='', flush=True)"
     )
-    with subprocess.Popen(
-        bench.argv(place / "bin" / "python", "-c", code),
-        env=bench.environ(),
-        cwd=bench.place,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as parent:
+    with bench.start(place / "bin" / "python", "-c", code) as parent:
         assert _line(parent) == "up"
         switch(bench, place, 3, layers=2)
         inside, _ = parent.communicate("\n")

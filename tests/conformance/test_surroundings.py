@@ -225,11 +225,8 @@ def test_another_environment_inside_this_one(bench: Bench):
 
 def test_many_at_once(bench: Bench, environment: Path):
     """Launches do not disturb one another: each gets its own, with the first ones probing at the same time."""
-    import subprocess
-
-    command = bench.argv(environment / "bin" / "python", "-c", "import thing; print(thing.where)")
-    options = {"env": bench.environ(), "cwd": bench.place, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **options) for _ in range(12)]
+    command = (environment / "bin" / "python", "-c", "import thing; print(thing.where)")
+    running = [bench.start(*command) for _ in range(12)]
     assert [process.communicate(timeout=120)[0] for process in running] == ["middle\n"] * 12
 
 

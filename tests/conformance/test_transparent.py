@@ -113,17 +113,10 @@ def test_end_of_file_comes_while_the_program_still_runs(bench: Bench, environmen
     if bench.case.backend == "apptainer":
         pytest.skip("Apptainer's starter and servers keep what they inherit until the program ends")
     text = "import os, sys; os.write(1, b'x'); os.close(1); sys.stdin.read()"
-    with subprocess.Popen(
-        bench.argv(environment / "bin" / "python", "-c", text),
-        env=bench.environ(),
-        cwd=bench.place,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as running:
-        assert running.stdout is not None
-        assert running.stdout.read() == b"x"
+    with bench.start(environment / "bin" / "python", "-c", text) as running:
+        assert running.stdout.read() == "x"
         assert running.poll() is None
-        running.communicate(b"")
+        running.communicate("")
     assert running.returncode == 0
 
 
@@ -169,13 +162,7 @@ def test_the_process_stays_the_same(bench: Bench, environment: Path):
         "import os\nprint(os.getpid())\n"
         "try:\n    os.waitpid(-1, os.WNOHANG)\nexcept ChildProcessError:\n    print('none')"
     )
-    with subprocess.Popen(
-        bench.argv(environment / "bin" / "python", "-c", text),
-        env=bench.environ(),
-        cwd=bench.place,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
+    with bench.start(environment / "bin" / "python", "-c", text) as running:
         out, _ = running.communicate()
     assert out.split() == [str(running.pid), "none"]
 
@@ -215,16 +202,7 @@ def test_it_stops_and_goes_on(bench: Bench, environment: Path):
     if bench.case.backend == "apptainer":
         pytest.skip("Apptainer's starter stops itself by SIGSTOP, and its program does not go on with it")
     text = "import sys; print('up', flush=True); print(sys.stdin.readline(), end='', flush=True)"
-    with subprocess.Popen(
-        bench.argv(environment / "bin" / "python", "-c", text),
-        env=bench.environ(),
-        cwd=bench.place,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    ) as running:
-        assert running.stdout is not None
+    with bench.start(environment / "bin" / "python", "-c", text, process_group=0) as running:
         assert running.stdout.readline() == "up\n"
         os.killpg(running.pid, signal.SIGTSTP)
         until = time.monotonic() + 30
@@ -245,14 +223,7 @@ def test_a_broken_pipe(bench: Bench, environment: Path):
 
 
 def _started(bench: Bench, environment: Path, text: str) -> subprocess.Popen[str]:
-    running = subprocess.Popen(
-        bench.argv(environment / "bin" / "python", "-c", text),
-        env=bench.environ(),
-        cwd=bench.place,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stdout is not None
+    running = bench.start(environment / "bin" / "python", "-c", text)
     assert running.stdout.readline() == "up\n"
     return running
 

@@ -116,11 +116,7 @@ def test_workers_that_start_after_an_update_are_of_their_parents_generation(benc
     """Of an old pool whose workers are renewed, and of a new one; `forkserver` started before the update."""
     place = bench.environment()
     switch(bench, place, 2, layers=1)
-    argv = bench.argv(place / "bin" / "python", file(bench, "later.py", LATER), method)
-    pipe = subprocess.PIPE
-    options = {"env": bench.environ(), "cwd": bench.place, "stdin": pipe, "stdout": pipe, "text": True}
-    with subprocess.Popen(argv, **options) as running:
-        assert running.stdout is not None
+    with bench.start(place / "bin" / "python", file(bench, "later.py", LATER), method) as running:
         assert running.stdout.readline() == "up\n"
         switch(bench, place, 3, layers=2)
         (place / ".tykky" / "layers" / "venv-0.sqfs").unlink()
@@ -171,17 +167,9 @@ def started(bench: Bench, place: Path, text: str, *words: str) -> Iterator[tuple
     here = bench.place / "here"
     here.mkdir()
     bench.case.own(here)
-    argv = bench.argv(place / "bin" / "python", file(bench, "program.py", text), here, *words)
-    with subprocess.Popen(
-        argv,
-        env=bench.environ(),
-        cwd=bench.place,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    ) as running:
+    argv = (place / "bin" / "python", file(bench, "program.py", text), here, *words)
+    nothing = subprocess.DEVNULL
+    with bench.start(*argv, stdin=nothing, stderr=nothing, start_new_session=True) as running:
         try:
             yield running, here
         finally:
@@ -217,7 +205,6 @@ def test_workers_outlive_a_killed_parent(bench: Bench):
     """
     place = bench.environment(launched=False)
     with started(bench, place, ORPHANS, *METHODS) as (running, here):
-        assert running.stdout is not None
         os.kill(int(running.stdout.readline()), signal.SIGKILL)
         assert running.wait(60) != 0
         (here / "go").touch()
