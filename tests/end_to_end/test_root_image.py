@@ -79,13 +79,20 @@ def test_from_a_spec_to_another_root(desk: Desk, conda_channel: Path, sqfs: Path
     shown = desk.tykky("info", env).out
     assert f"  root        {image}  " in shown
     assert f"  mounts      {named}\n" in shown
-    looked = desk.tykky("doctor", env, "--json", status=None)
-    finding = next(one for one in json.loads(looked.out)["findings"] if one["name"] == "image")
-    assert (finding["status"], finding["detail"]) == ("ok", f"{image}: {size} bytes, as locked")
+    assert looked_at(desk, env) == ("ok", f"{image}: {size} bytes, as locked")
     assert run([sys.executable, "-m", "tykky", "run", env, "--", "cat", "/etc/mark"]) == MARK
     assert desk.tykky("build", "--prefix", env).out == f"{env} is up to date (generation 1)\n"
     count = len(record(env)["layers"]) + 1  # type: ignore[arg-type]
     assert desk.tykky("verify", env).out == f"{env}: {count} images as they were made\n"
+    os.truncate(image, size - 1)
+    assert looked_at(desk, env) == ("missing", f"{image} has {size - 1} bytes, {size} were locked")
+
+
+def looked_at(desk: Desk, env: Path) -> tuple[str, str]:
+    """Return what `tykky doctor` says of the environment's root."""
+    findings = json.loads(desk.tykky("doctor", env, "--json", status=None).out)["findings"]
+    found = next(one for one in findings if one["name"] == "image")
+    return found["status"], found["detail"]
 
 
 @pytest.mark.thorough

@@ -13,9 +13,9 @@ import pytest
 
 from tests.environment.stacks import LAUNCHER, key, layer, make
 from tykky.digests import file_fingerprint, file_sha256
-from tykky.environment.directory import EnvironmentDirectory, LayerRecord
+from tykky.environment.directory import EnvironmentDirectory, LayerRecord, RootRecord
 from tykky.environment.publish import Generation, publish
-from tykky.environment.verify import verify
+from tykky.environment.verify import root_size_problem, verify, verify_root
 from tykky.layers.squashfs import pack_argv
 from tykky.process import which
 from tykky.store.images import Manifest, dump_manifest
@@ -116,3 +116,21 @@ def test_an_earlier_generation(tmp_path: Path) -> None:
     directory = real(tmp_path)
     (verdict,) = verify(directory, lambda size: None, number=1)
     assert (verdict.layer.key, verdict.problem) == (key("b"), None)
+
+
+def test_a_root_is_looked_at_by_its_size_and_read_for_its_content(tmp_path: Path) -> None:
+    image = tmp_path / "root.sif"
+    image.write_bytes(b"12345")
+    root = RootRecord("./root.sif", str(image), file_sha256(image), image.stat().st_size, 0)
+
+    def problems() -> tuple[str | None, str | None]:
+        return root_size_problem(root), verify_root(root, lambda _: None)
+
+    assert problems() == (None, None)
+    image.write_bytes(b"54321")
+    changed = f"{image} has changed: expected sha256 {root.digest}, got {file_sha256(image)}"
+    assert problems() == (None, changed)
+    image.write_bytes(b"1234")
+    assert problems() == (f"{image} has 4 bytes, 5 were locked",) * 2
+    image.unlink()
+    assert problems() == (f"{image} cannot be read: no such file or directory",) * 2

@@ -16,6 +16,7 @@ from tykky.cli.ports import open_relatives, site_binds, site_programs
 from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.parent import moved_on, recorded_lock
+from tykky.environment.verify import root_size_problem
 from tykky.errors import RuntimeUnavailable, TykkyError
 from tykky.layers.squashfs import known_problem
 from tykky.lock.read import read_lock
@@ -103,16 +104,11 @@ def rooted(directory: Path) -> Iterator[Finding]:
         return
     if root is None:
         return
-    try:
-        size = Path(root.image).stat().st_size
-    except OSError as error:
-        problem = f"{root.image}: {(error.strerror or str(error)).lower()}"
+    problem = root_size_problem(root)
+    if problem is None:
+        yield Finding("image", "ok", f"{root.image}: {root.size} bytes, as locked")
     else:
-        if size == root.size:
-            yield Finding("image", "ok", f"{root.image}: {size} bytes, as locked")
-            return
-        problem = f"{root.image} has {size} bytes, {root.size} were locked"
-    yield Finding("image", "missing", problem, "'tykky lock' and 'tykky build' take what is there now")
+        yield Finding("image", "missing", problem, "'tykky lock' and 'tykky build' take what is there now")
 
 
 def effects(site: Site, directory: Path, home: str | None) -> Iterator[Finding]:

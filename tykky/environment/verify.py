@@ -53,15 +53,26 @@ def verify(
 
 def verify_root(root: RootRecord, on_bytes: Callable[[int], None]) -> str | None:
     """Return what is wrong with the image that programs see as their root; None if it is the one that was locked."""
-    image = Path(root.image)
+    if (problem := root_size_problem(root)) is not None:
+        return problem
     try:
-        size = image.stat().st_size
-        if size != root.size:
-            return f"{image} has {size} bytes, {root.size} were locked"
-        found = file_sha256(image, on_bytes)
+        found = file_sha256(Path(root.image), on_bytes)
     except OSError as error:
-        return f"{image} cannot be read: {(error.strerror or str(error)).lower()}"
-    return None if found == root.digest else f"{image} has changed: expected sha256 {root.digest}, got {found}"
+        return _unreadable(root.image, error)
+    return None if found == root.digest else f"{root.image} has changed: expected sha256 {root.digest}, got {found}"
+
+
+def root_size_problem(root: RootRecord) -> str | None:
+    """Return what a look at the root's size, which reads nothing of it, shows to be wrong; None if nothing."""
+    try:
+        size = Path(root.image).stat().st_size
+    except OSError as error:
+        return _unreadable(root.image, error)
+    return None if size == root.size else f"{root.image} has {size} bytes, {root.size} were locked"
+
+
+def _unreadable(image: object, error: OSError) -> str:
+    return f"{image} cannot be read: {(error.strerror or str(error)).lower()}"
 
 
 def _problem(
@@ -82,7 +93,7 @@ def _problem(
     try:
         changed = _changed(layer, image, on_bytes, full=full)
     except OSError as error:
-        return f"{image} cannot be read: {(error.strerror or str(error)).lower()}"
+        return _unreadable(image, error)
     if changed is None and full:
         return _listed(image, manifest, commands)
     return changed
