@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sysconfig
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conformance.conftest import Bench
-from tests.conformance.stage import PREFIX, publish
+from tests.conformance.stage import PREFIX, host_python, publish
 from tests.wheelmaker import make_wheel
 from tykky.runtime.model import Launch, Stack
 
@@ -30,6 +32,26 @@ def uv(bench: Bench) -> str:
     if found is None or bench.run(found, "--version", check=False).returncode != 0:
         pytest.skip("no uv that this user can start")
     return found
+
+
+@pytest.fixture(scope="session")
+def virtualenv(ground: Path) -> Path:
+    """virtualenv, with what it needs, as a directory that any Python can run; conda-lock brings it."""
+    made = ground / "virtualenv"
+    needed = ["virtualenv"]
+    for name in needed:
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            pytest.skip(f"there is no {name} with what runs the tests")
+        for file in found.files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                (made / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.locate(), made / file)
+        wanted = [Requirement(line) for line in found.requires or ()]
+        needed += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    (made / "__main__.py").write_text("from virtualenv.__main__ import run_with_catch\nrun_with_catch()\n")
+    return made
 
 
 def who(bench: Bench, python: Path) -> list[str]:
@@ -93,24 +115,58 @@ def test_it_moves_along_with_an_update(bench: Bench, kind: str):
 
 @MOSTLY_VENV
 def test_uv_venv_and_a_package_in_it(bench: Bench, uv: str, kind: str):
-    """uv, outside: a venv, a wheel with a console script in it, the venv activated, its children by spawn."""
+    """uv, outside: a venv, a wheel with a console script in it."""
     place = bench.environment("with space" if kind == "venv" else "P", kind)
     venv = bench.place / "v"
-    wheel = make_wheel(
-        bench.place / "wheels",
-        "own",
-        "1.0",
-        files={"own/__init__.py": "import sys, thing\ndef main(): print(sys.executable, thing.where, sys.argv[1:])\n"},
-        entry_points={"console_scripts": {"own": "own:main"}},
-    )
-    bench.case.own(bench.place)
+    wheel = own_wheel(bench)
     options = ("--offline", "--no-config", "--cache-dir", bench.place / "cache")
     bench.run(uv, "venv", *options, "--python", place / "bin" / "python", "--system-site-packages", venv)
+    bench.run(uv, "pip", "install", *options, "--python", venv / "bin" / "python", wheel)
+    check_use(bench, place, venv)
+
+
+@MOSTLY_VENV
+def test_virtualenv_and_a_package_in_it(bench: Bench, virtualenv: Path, kind: str):
+    """virtualenv of the host, and of the environment: pip in it installs a wheel with a console script."""
+    place = bench.environment("with space" if kind == "venv" else "P", kind)
+    wheel = own_wheel(bench)
+    bare = bench.place / "bare"
+    bench.run(host_python(), virtualenv, "--no-seed", "--python", place / "bin" / "python", bare)
+    assert who(bench, bare / "bin" / "python") == [str(bare / "bin" / "python"), str(bare), str(place)]
+    assert bench.run(bare / "bin" / "python", "-c", "import thing", check=False).returncode == 1
+
+    venv = bench.place / "v"
+    bench.run(place / "bin" / "python", virtualenv, "--system-site-packages", "--no-setuptools", venv)
+    bench.run(venv / "bin" / "pip", "install", "--no-index", "--disable-pip-version-check", wheel)
+    check_use(bench, place, venv)
+
+    on_top = bench.place / "w"
+    options = ("--no-seed", "--system-site-packages")
+    bench.run(host_python(), virtualenv, *options, "--python", venv / "bin" / "python", on_top)
+    assert who(bench, on_top / "bin" / "python") == [str(on_top / "bin" / "python"), str(on_top), str(place)]
+    publish(
+        place, 2, Launch(Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",)), name="demo", programs=bench.case.programs)
+    )
+    bench.case.own(place)
+    for made in (venv, on_top):
+        assert bench.run(made / "bin" / "python", "-c", THING).stdout == "bottom\n"
+
+
+def own_wheel(bench: Bench) -> Path:
+    """Return a wheel of the user's, whose console script says where it runs and what of the environment it sees."""
+    files = {"own/__init__.py": "import sys, thing\ndef main(): print(sys.executable, thing.where, sys.argv[1:])\n"}
+    wheel = make_wheel(
+        bench.place / "wheels", "own", "1.0", files=files, entry_points={"console_scripts": {"own": "own:main"}}
+    )
+    bench.case.own(bench.place)
+    return wheel
+
+
+def check_use(bench: Bench, place: Path, venv: Path) -> None:
+    """See that a venv that shows the environment, with `own_wheel` in it, works: inside, activated, its children."""
     python = venv / "bin" / "python"
     assert home(venv) == str(place / "bin")
-    bench.run(uv, "pip", "install", *options, "--python", python, wheel)
     assert who(bench, python) == [str(python), str(venv), str(place)]
-
     said = f"{python} middle ['a b']\n"
     script = venv / "bin" / "own"
     assert bench.run(script, "a b").stdout == said

@@ -115,4 +115,4 @@ def test_the_stack_is_bottom_first() -> None:
     assert [p.name for p in stack[1].packages] == ["cowsay"]
 
 
-GOLDEN = "8e55f91e6f818525d999bbc1562ce6c0e466e6351329cc98db00814101bb332d"
+GOLDEN = "03f102441dbee30fc8fba7f3c0c61d447b3455cb9fe9efe0e99f434f0fb24e27"

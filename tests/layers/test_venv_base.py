@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,20 +37,48 @@ def shown(python: Path) -> list[str]:
     return found
 
 
-def test_the_environment_is_a_venv_of_the_host_and_the_base_of_others(tree: Path, tmp_path: Path) -> None:
+def test_the_environment_is_a_venv_and_the_base_of_others(tree: Path, tmp_path: Path) -> None:
     python = tree / "bin" / "python"
     prefix, base, executable = shown(python)
     assert (prefix, executable) == (str(tree), str(python))
-    assert base == sys.base_prefix
+    assert base != prefix, "to Python, Debian and pip it is a venv"
+    assert os.path.abspath(base) == prefix, "to virtualenv it is an installation"
     venv = tmp_path / "v"
     subprocess.run([python, "-m", "venv", "--without-pip", "--system-site-packages", venv], check=True)
-    prefix, base, executable = shown(venv / "bin" / "python")
-    assert (prefix, base) == (str(venv), str(tree))
-    assert executable != str(venv / "bin" / "python"), "the .pth file acts in the environment only"
+    assert shown(venv / "bin" / "python") == [str(venv), str(tree), str(python)]
     find = "import ctypes, encodings.idna, importlib.util as u, own, sys, sysconfig; "
     text = f"{find}print(own.__file__, sysconfig.get_path('include'), u.find_spec('pytest'))"
     said = subprocess.check_output([venv / "bin" / "python", "-I", "-c", text], text=True)
     assert said.split() == [str(tree / SITE / "own.py"), str(tree / "include" / f"python{MINOR}"), "None"]
+
+
+def test_where_things_are_installed_and_built(tree: Path) -> None:
+    """As in any venv, and what `sysconfig` names below the base is there."""
+    text = (
+        "import json, sysconfig as s; print(json.dumps([s.get_path('purelib'), s.get_path('scripts'), "
+        "s.get_path('include'), s.get_makefile_filename(), s.get_default_scheme()]))"
+    )
+    asked = subprocess.check_output([tree / "bin" / "python", "-I", "-c", text], text=True)
+    purelib, scripts, include, makefile, scheme = json.loads(asked)
+    assert (purelib, scripts, scheme) == (str(tree / SITE), str(tree / "bin"), "venv")
+    for path in (Path(include), Path(makefile).parent):
+        assert path.is_relative_to(tree)
+        assert path.is_symlink()
+
+
+def test_a_venv_on_a_venv_stands_on_the_environment_too(tree: Path, tmp_path: Path) -> None:
+    python = tree / "bin" / "python"
+    for name in ("v", "w"):
+        made = tmp_path / name
+        subprocess.run([python, "-m", "venv", "--without-pip", "--system-site-packages", made], check=True)
+        python = made / "bin" / "python"
+        assert shown(python) == [str(made), str(tree), str(tree / "bin" / "python")]
+
+
+def test_others_who_read_the_pth_file_stay_as_they_are(tree: Path) -> None:
+    before = f"[{SHOW.partition('([')[2].partition('])')[0]}]"
+    text = f"import site, sys; a = {before}; site.addsitedir({str(tree / SITE)!r}); print(a == {before})"
+    assert subprocess.check_output([sys.executable, "-I", "-c", text], text=True) == "True\n"
 
 
 def test_the_links_lead_to_the_hosts_library(tree: Path) -> None:

@@ -20,7 +20,7 @@ from tykky.lock.model import Package
 from tykky.spec.model import Pypi, Spec
 
 # Raised whenever the same inputs would give another tree: a fix in normalising, another launcher header.
-TREE_FORMAT = 3
+TREE_FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,15 @@ what the host has installed instead of the environment. So the tree has, as link
 * `lib/pythonX.Y/os.py` and `lib/pythonX.Y/lib-dynload` are the landmarks by which a prefix is found;
 * `lib/pythonXY.zip` is the first entry of that prefix' `sys.path`, and may be a directory: so all of the library is
   there, and nothing in the image depends on which modules the host's has;
-* `include/pythonX.Y` are the headers for what is compiled in such a venv;
-* and a `.pth` file names the environment's own python as the one to make venvs of. It acts in the environment only, not
-  in venvs on top of it that read the same file.
+* `include/pythonX.Y` are the headers for what is compiled in such a venv; `lib/pythonX.Y/config-…` has the Makefile
+  that `sysconfig` speaks of;
+* and a `.pth` file names the environment's own python as the one to make venvs of, in the environment and in those
+  venvs on top of it that see its packages.
+
+virtualenv makes venvs of the base that an interpreter names, and calls one an installation whose base is its prefix,
+once both are plain paths (`os.path.abspath`). So the `.pth` file makes the environment its own base, by a detour
+(`P/lib/..`): Python, Debian's changes to it, pip and uv compare the two as they are, and to them it stays a venv.
+Decision 0018 has the reasons.
 
 The environment itself finds the library as any venv does, through the `home` in its own pyvenv.cfg.
 """
@@ -22,14 +28,19 @@ from pathlib import Path
 from tykky.process import Commands
 
 _QUESTION = """
-import json, sys, sysconfig
+import json, os, sys, sysconfig
 library = sysconfig.get_path("stdlib")
 dynload = [path for path in sys.path if path.endswith("/lib-dynload")]
-print(json.dumps([library, dynload[0] if dynload else library, sysconfig.get_path("include")]))
+paths = [dynload[0] if dynload else library, os.path.dirname(sysconfig.get_makefile_filename())]
+print(json.dumps([library, *paths, sysconfig.get_path("include")]))
 """
+# One line, as it has to be, that leaves no names. By the link to `os` the environment knows itself, and its venvs it.
 _PTH = (
-    "import os, sys; os.path.islink(sys.prefix + '/lib/python{minor}/os.py')"
-    " and setattr(sys, '_base_executable', sys.executable)\n"
+    "import os, sys; vars(sys).update("
+    "dict(_base_executable=sys.executable, base_prefix=sys.prefix + '/lib/..', base_exec_prefix=sys.prefix + '/lib/..')"
+    " if os.path.islink(sys.prefix + '/lib/python{minor}/os.py') else "
+    "dict(_base_executable=sys.base_prefix + '/bin/python')"
+    " if os.path.islink(sys.base_prefix + '/lib/python{minor}/os.py') else {{}})\n"
 )
 
 
@@ -40,7 +51,7 @@ def make_base(tree: Path, interpreter: Path, minor: str, commands: Commands) -> 
     `CommandFailed` if the interpreter does not start.
     """
     asked = commands.run([interpreter, "-I", "-S", "-c", _QUESTION])
-    library, dynload, include = (Path(path) for path in json.loads(asked.stdout))
+    library, dynload, config, include = (Path(path) for path in json.loads(asked.stdout))
     own = tree / "lib" / f"python{minor}"
     headers = tree / "include"
     headers.mkdir(exist_ok=True)
@@ -48,6 +59,7 @@ def make_base(tree: Path, interpreter: Path, minor: str, commands: Commands) -> 
     for link, target in (
         (own / "os.py", library / "os.py"),
         (own / "lib-dynload", dynload),
+        (own / config.name, config),
         (own.with_name(f"python{minor.replace('.', '')}.zip"), library),
         (headers / f"python{minor}", include),
     ):
