@@ -25,7 +25,7 @@ from tykky.runtime.render import render_launch, render_launcher
 
 PREFIX = "/tykky/demo"
 CONSOLE_SCRIPT = b"#!/tykky/demo/bin/python\nimport sys\nprint(sys.executable)\nprint(sys.argv)\n"
-_NAMES = ("python", "python3", "tool", "extra", "absent")
+_NAMES = ("python", "python3", f"python{sys.version_info[0]}.{sys.version_info[1]}", "tool", "extra", "absent")
 
 
 @dataclass(frozen=True, slots=True)
