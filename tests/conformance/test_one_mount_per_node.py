@@ -199,6 +199,47 @@ def test_the_keeper_is_killed(bench: Bench, place: Path):
     assert len(list(one.file.parent.glob("kept-*"))) == 1
 
 
+def test_a_launch_that_looked_before_the_keeper_was_killed(bench: Bench, place: Path):
+    """The namespaces can be entered for a moment longer, by the holder's descriptors."""
+    one = keep(bench, place)
+    held = Path(f"/proc/{one.holder}/fd")
+    users = (f"--user={held}/4",) if Path("/proc/self/ns/user").stat().st_ino != (held / "4").stat().st_ino else ()
+    os.kill(one.keeper, signal.SIGKILL)
+    until(lambda: not alive(one.keeper))
+    bench.run("nsenter", "--preserve-credentials", f"--mount={held}/5", *users, "--", "/bin/sh", "-c", "exit 0")
+    until(lambda: not alive(one.holder) and not served(one))
+
+
+def test_the_holder_is_killed(bench: Bench, place: Path):
+    """New launches make new mounts at once, and the keeper ends soon."""
+    one = keep(bench, place)
+    with staying(bench, place) as (_, seen):
+        os.kill(one.holder, signal.SIGKILL)
+        until(lambda: not alive(one.holder))
+        assert mounts(bench, place) != seen
+    until(lambda: not alive(one.keeper) and not served(one))
+
+
+def test_the_listing_of_site_packages_stays_known(bench: Bench, place: Path):
+    """A start of Python lists it three times: what several images have in it is asked of their servers once."""
+    bottom = keep(bench, place).servers[0]  # of the topmost image that has it, overlayfs opens it each time
+    where = "next(path for path in sys.path if 'site-packages' in path)"
+
+    def asked(times: int) -> int:
+        before = answers(bottom)
+        bench.run(place / "bin" / "python", "-c", f"import os, sys; [os.listdir({where}) for _ in range({times})]")
+        return answers(bottom) - before
+
+    asked(1)
+    until(lambda: asked(200) < asked(0) + 200)  # it takes four requests to list it
+
+
+def answers(server: int) -> int:
+    """Return how often a server has read: once for each request."""
+    lines = Path(f"/proc/{server}/io").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("syscr")).split()[1])
+
+
 def test_a_server_is_killed(bench: Bench, place: Path):
     """Who needs it gets an error instead of an answer; new launches do not join."""
     one = keep(bench, place)

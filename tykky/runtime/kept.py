@@ -1,8 +1,9 @@
 """Mounts that are kept for one job step or session: who keeps them, and letting go of those of an environment.
 
 A launch finds a keeper by the file `kept-…` in a private directory of the user's (templates/join.sh.j2). Its first line
-is the keeper's process, whether there is a user namespace, and the processes that serve the images; then nsenter, the
-environment directory, and the ids it is for. A keeper that ends takes nothing away from programs that run.
+is the keeper's process, the holder's (by whose descriptors launches join), whether there is a user namespace, whether
+nsenter has --wdns, and the processes that serve the images; then nsenter, the environment directory, and the ids it is
+for. A keeper that ends takes nothing away from programs that run.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Kept:
     file: Path
     directory: Path
     keeper: int
+    holder: int
     servers: tuple[int, ...]
 
 
@@ -42,10 +44,10 @@ def kept(private: Path) -> Iterator[Kept]:
         try:
             text = os.fsdecode(file.read_bytes())
             first, _, rest = text.partition("\n")
-            keeper, _, *servers = first.split()
+            keeper, holder, _, _, *servers = first.split()
             # Between nsenter's line and that of the ids: a path may hold newlines.
             directory = rest.partition("\n")[2].rstrip("\n").rpartition("\n")[0]
-            found = Kept(file, Path(directory), int(keeper), tuple(map(int, servers)))
+            found = Kept(file, Path(directory), int(keeper), int(holder), tuple(map(int, servers)))
         except (OSError, ValueError):
             continue
         if _holds(found):
@@ -81,16 +83,18 @@ def _holds(one: Kept) -> bool:
 
 
 def _end(one: Kept) -> None:
-    # By a descriptor of the process, looked at again: between two looks its number cannot become another's.
+    # By descriptors of the processes, looked at again: between two looks a number cannot become another's.
     with suppress(OSError):
-        process = os.pidfd_open(one.keeper)
+        keeper, holder = os.pidfd_open(one.keeper), os.pidfd_open(one.holder)
         try:
-            if _holds(one):
+            if _holds(one) and _inode(Path(f"/proc/{one.holder}/fd/5")) == _inode(Path(f"/proc/{one.keeper}/fd/5")):
                 one.file.unlink()
                 one.file.with_name(one.file.name.replace("kept-", "used-", 1)).unlink(missing_ok=True)
-                signal.pidfd_send_signal(process, signal.SIGKILL)
+                signal.pidfd_send_signal(keeper, signal.SIGKILL)
+                signal.pidfd_send_signal(holder, signal.SIGKILL)
         finally:
-            os.close(process)
+            os.close(keeper)
+            os.close(holder)
 
 
 def is_used(one: Kept) -> bool:

@@ -55,6 +55,7 @@ _BARE = (
     "environ.sh.j2",
     "keeper.sh.j2",
     "covered.sh.j2",
+    "pipe.sh.j2",
 )
 
 
