@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.bench import MEGA, Bench, Mark
 from benchmarks.clock import paired, seconds
+from tests.channel.standard import standard_channel
 from tykky.runtime.kept import Kept, kept, private_directories
 
 _PASS = ("-c", "pass")
@@ -20,10 +21,10 @@ _CONDA = """[environment]
 name = "inside"
 
 [conda]
-channels = ["conda-forge"]
+channels = ["{channel}"]
 
 [conda.dependencies]
-python = "3.12.*"
+python = "*"
 """
 
 
@@ -36,14 +37,10 @@ def launches(bench: Bench) -> Iterator[Mark]:
     private = {**environ, "TYKKY_MOUNT": "private"}
     yield _more("launch, private, two images", [program, *_PASS], [bare, "-I", *_PASS], private, 20)
     yield from _at_once(place, [program, *_PASS], [bare, "-I", *_PASS], environ)
-    try:
-        inside, unpacked = _interpreter_inside(bench)
-    except SystemExit as failed:
-        print(f"launch, interpreter in the image: skipped, {failed}", file=sys.stderr)
-    else:
-        argv = [str(inside / "bin" / "python"), *_PASS]
-        yield _more("launch, joined, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], environ, 6)
-        yield _more("launch, private, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], private, 45)
+    inside, unpacked = _interpreter_inside(bench)
+    argv = [str(inside / "bin" / "python"), *_PASS]
+    yield _more("launch, joined, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], environ, 6)
+    yield _more("launch, private, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], private, 45)
     apptainer = shutil.which("apptainer", path=bench.environ["PATH"])
     if apptainer is None:
         print("launch, apptainer: skipped, no apptainer on PATH", file=sys.stderr)
@@ -86,14 +83,25 @@ def _two_images(bench: Bench) -> Path:
 
 def _interpreter_inside(bench: Bench) -> tuple[Path, Path]:
     """Return an environment directory with an interpreter of its own, and the same interpreter unpacked on disk."""
-    spec, place, tree = bench.root / "conda-spec", bench.root / "conda", bench.root / "unpacked"
-    spec.mkdir()
-    (spec / "tykky.toml").write_text(_CONDA)
-    for words in (("lock",), ("build", "--prefix", place)):
-        seconds(bench.tykky(*words, "-f", spec / "tykky.toml"), bench.environ)
+    place, tree = bench.root / "conda", bench.root / "unpacked"
+    try:
+        spec = _locked(bench, "conda-forge")
+    except SystemExit:
+        print("conda-forge cannot be reached: the interpreter of this machine, as a conda package", file=sys.stderr)
+        spec = _locked(bench, standard_channel(bench.root / "channel").as_uri())
+    seconds(bench.tykky("build", "--prefix", place, "-f", spec), bench.environ)
     for image in (place / ".tykky" / "layers").glob("*.sqfs"):
         seconds(["unsquashfs", "-quiet", "-no-progress", "-f", "-d", str(tree), str(image)], bench.environ)
     return place, tree / "tykky" / "inside" / "bin" / "python"
+
+
+def _locked(bench: Bench, channel: str) -> Path:
+    """Return a spec of Python alone, from a channel, with its lock."""
+    spec = bench.root / "conda-spec" / "tykky.toml"
+    spec.parent.mkdir(exist_ok=True)
+    spec.write_text(_CONDA.format(channel=channel))
+    seconds(bench.tykky("lock", "-f", spec), bench.environ)
+    return spec
 
 
 def _at_once(place: Path, mine: list[str], base: list[str], environ: Mapping[str, str]) -> Iterator[Mark]:

@@ -35,6 +35,7 @@ class Images:
     kind: str
     files: tuple[Path, ...]
     names: tuple[str, ...]
+    python: str  # the minor version
     prefix: str = PREFIX
 
 
@@ -71,7 +72,7 @@ def make_images(kind: str, folder: Path, prefix: str = PREFIX) -> Images:
         subprocess.run(["rm", "-r", root], check=True)
         files.append(image)
     names = {"bin", "include", "lib"} | ({"lib64", "pyvenv.cfg"} if kind == "venv" else set())
-    return Images(kind, tuple(files), tuple(sorted(names)), prefix)
+    return Images(kind, tuple(files), tuple(sorted(names)), minor, prefix)
 
 
 def lay_out(place: Path, images: Images, count: int = 3, *, parent: Path | None = None, **launch: object) -> Path:
@@ -98,6 +99,7 @@ def lay_out(place: Path, images: Images, count: int = 3, *, parent: Path | None 
         make_points_image(private / "points.sqfs", images.prefix, images.names, root.mounts, place=place)
     make_inside(private / "inside", images.prefix, images.names)
     stack = Stack(images.prefix, tuple(layers), trusted=None if parent is None else (0,))
+    launch = {"python": images.python, "brings_python": images.kind == "conda", **launch}
     publish(place, 1, Launch(stack, name="demo", **launch))
     (place / "bin").mkdir()
     first = place / "bin" / "python"

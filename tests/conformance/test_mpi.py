@@ -170,7 +170,7 @@ def images_with_mpi(ground: Path, images: Callable[[str], Images]) -> Images:
     argv = ["mksquashfs", ground / "mpi", image, "-noappend", "-no-progress", "-quiet", "-all-root", "-comp", "lz4"]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     image.chmod(0o644)
-    return Images("venv", (*below.files, image), below.names)
+    return replace(below, files=(*below.files, image))
 
 
 @dataclass(frozen=True, slots=True)

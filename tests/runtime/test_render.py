@@ -49,9 +49,10 @@ def launch(**values: object) -> Launch:
         render_inside(Stack("/tykky/demo", ("/a.sqfs",), Path("/it's")), "/root", "/host.sqfs", ("apptainer",), {}),
         render_inside(Stack("/tykky/demo", (), Path("/it's")), "/root", "/host.sqfs", ("namespace",), {}),
         render_launch(launch(binds=Binds(("/it's", "/a $(x)\n`y`"), ("/it's/a:b", "/it's/$(x) *")))),
+        render_launch(launch(python="3.11", brings_python=True)),
         render_launch(launch(), [BESIDE, Beside("/o", "/o", Stack("/tykky/o", ("o.sqfs",)), ("/tykky/o/x'y",))]),
     ],
-    ids=["launcher", "launch", "build", "build-tree", "binds", "beside"],
+    ids=["launcher", "launch", "build", "build-tree", "binds", "python", "beside"],
 )
 def test_every_shell_can_read_it(shell: list[str], text: str):
     with tempfile.NamedTemporaryFile("w", errors="surrogateescape") as file:
@@ -161,6 +162,8 @@ def test_the_same_launch_is_the_same_text():
         ),
         (lambda: launch(environ={"A-B": ""}), "a shell cannot set the variable 'A-B'"),
         (lambda: launch(environ={"A": "\0"}), "a value cannot hold a null byte"),
+        (lambda: launch(python="3"), "no minor version of Python: '3'"),
+        (lambda: launch(python="3.11; x"), "no minor version of Python: '3.11; x'"),
         (lambda: launch(backends=("docker",)), r"backends are namespace, apptainer: ('docker',)"),
     ],
 )

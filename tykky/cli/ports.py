@@ -232,6 +232,8 @@ class LaunchPublisher:
             backends=self.site.backends,
             programs=site_programs(self.site),
             binds=site_binds(self.site) if root is None else Binds(),
+            python=record.python,
+            brings_python=record.interpreter is None,
             root=None if root is None else Root(root.image, root.size, root.offset, root.mounts),
         )
 

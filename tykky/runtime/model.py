@@ -24,6 +24,7 @@ BACKENDS = ("namespace", "apptainer")
 TICK = 2  # seconds between a keeper's looks at whether its mounts are still wanted
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MINOR = re.compile(r"[0-9]+\.[0-9]+")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 
 
@@ -96,7 +97,8 @@ class Launch:
     `backends` are tried in this order; `programs` maps `apptainer`, `squashfuse_ll` or `unshare` to the site's
     path of it. With `user_site` false, `~/.local`, PYTHONPATH and PYTHONHOME do not count. `idle` is for how many
     seconds shared mounts are kept that no program uses. With `root`, programs see that image and what it names of the
-    host; `binds` do not count then.
+    host; `binds` do not count then. `python` is the minor version of the environment's Python, if it has one, and
+    `brings_python` says that its interpreter is in the images: what each start reads of it is read ahead.
     """
 
     stack: Stack
@@ -110,10 +112,14 @@ class Launch:
     idle: int = 20
     binds: Binds = field(default_factory=Binds)
     root: Root | None = None
+    python: str | None = None
+    brings_python: bool = False
 
     def __post_init__(self) -> None:
         if not self.stack.images or self.stack.tree is not None or self.stack.changes is not None:
             raise ValueError("a published environment consists of images")
+        if self.python is not None and not _MINOR.fullmatch(self.python):
+            raise ValueError(f"no minor version of Python: {self.python!r}")
         for name in (*self.activation, *self.environ):
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"a shell cannot set the variable {name!r}")

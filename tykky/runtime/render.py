@@ -93,6 +93,8 @@ def _applied(launch: Launch) -> dict[str, Any]:
     return {
         "name": launch.name,
         "identity": True,
+        "packages": "" if launch.python is None else f"{launch.stack.prefix}/lib/python{launch.python}/site-packages",
+        "brings_python": launch.brings_python,
         "backends": launch.backends,
         "programs": launch.programs,
         "path_prepend": launch.path_prepend,
@@ -120,6 +122,8 @@ def render_inside(
         binds or Binds(),
         name="a build",
         identity=False,
+        packages="",
+        brings_python=False,
         root=root,
         host=host,
         backends=backends,
