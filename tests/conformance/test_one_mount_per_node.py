@@ -210,6 +210,18 @@ def test_a_launch_that_looked_before_the_keeper_was_killed(bench: Bench, place: 
     until(lambda: not alive(one.holder) and not served(one))
 
 
+def test_what_launches_left_that_were_killed(bench: Bench, place: Path):
+    one = keep(bench, place)
+    gone = [one.file.with_name(name) for name in ("table.4194305", "table.4194305.said", "probe-namespace.4194305")]
+    stays = one.file.with_name(f"table.{os.getpid()}")
+    for file in (*gone, stays):
+        file.write_text("")
+    os.kill(one.keeper, signal.SIGKILL)
+    mounts(bench, place)
+    until(lambda: not any(file.exists() for file in gone))
+    assert stays.exists()
+
+
 def test_the_holder_is_killed(bench: Bench, place: Path):
     """New launches make new mounts at once, and the keeper ends soon."""
     one = keep(bench, place)
