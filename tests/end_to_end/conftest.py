@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ready import Starter
 from tests.resolve.pypi_index import pypi_index
 from tests.wheelmaker import make_wheel
 
@@ -23,6 +24,7 @@ import json, os, sys
 def main():
     print(json.dumps({"executable": sys.executable, "prefix": sys.prefix, "argv": sys.argv, "pid": os.getpid()}))
 """
+STARTER = Starter()
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,8 @@ class Desk:
         return self
 
     def tykky(self, *words: str | Path, environ: dict[str, str] | None = None, status: int | None = 0) -> Finished:
-        """Run `tykky` as a program of its own; it must end with `status` (None: any)."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tykky", *map(str, words)],
-            cwd=self.directory,
-            env={**os.environ, **(environ or {})},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        """Run `tykky` in a process of its own; it must end with `status` (None: any)."""
+        done = STARTER.run([str(word) for word in words], self.directory, {**os.environ, **(environ or {})})
         finished = Finished(done.returncode, done.stdout, done.stderr)
         if status is not None:
             assert finished.status == status, f"{finished.status}\n{finished.out}\n{finished.err}"
