@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ _SETTINGS = (
     "VIRTUAL_ENV",
     "XDG_",
 )
+# In front of PATH: what is called python there may be a script that looks for one each time, as those of pyenv are.
+_PYTHON = Path(os.path.realpath(sys.executable)).parent
 _COUNTER = itertools.count()
 _PATIENCE = 30.0  # seconds; the keeper of a shared mount may take a moment to see that nobody is left
 
@@ -51,6 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name in list(os.environ):
         if name.startswith(_SETTINGS) and name != "PYTEST_CURRENT_TEST":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{_PYTHON}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(made))
     monkeypatch.setenv("XDG_CACHE_HOME", str(made / ".cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(made / ".config"))

@@ -138,8 +138,8 @@ def _text(printed: bytes) -> str:
     return printed.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _import_all() -> None:
-    """Import Tykky, and what its verbs import only when they need it."""
+def _prepare() -> None:
+    """Import Tykky, and what its verbs import only when they need it; compile the templates of launches."""
     import tykky
 
     for module in pkgutil.walk_packages(tykky.__path__, "tykky."):
@@ -147,6 +147,11 @@ def _import_all() -> None:
             importlib.import_module(module.name)
     for name in ("jinja2.ext", "rattler", "rich.progress"):
         importlib.import_module(name)
+    from tykky.runtime.model import Launch, Stack
+    from tykky.runtime.render import render_launch, render_launcher
+
+    render_launcher()
+    render_launch(Launch(Stack("/tykky/none", ("one", "two")), name="none"))
     gc.freeze()  # no child need look at it again
 
 
@@ -219,5 +224,5 @@ def _exit(status: int) -> None:
 
 
 if __name__ == "__main__":
-    _import_all()
+    _prepare()
     _serve(socket.socket(fileno=int(sys.argv[1])))

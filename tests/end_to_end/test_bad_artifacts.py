@@ -14,7 +14,7 @@ import pytest
 from tests.channel import Channel, Served, serve
 from tests.channel.hostile import OUTSIDE, hostile_packages
 from tests.end_to_end.conftest import Desk, run
-from tests.end_to_end.test_bad_network import conda, error_of, pypi
+from tests.end_to_end.specs import conda, error_of, pypi
 from tests.end_to_end.traces import names, state
 from tests.resolve.pypi_index import Index
 from tests.wheelmaker import make_project, make_sdist, make_wheel

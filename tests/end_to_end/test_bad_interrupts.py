@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.channel import Served
-from tests.end_to_end.conftest import MINOR, Desk, record, run
+from tests.end_to_end.conftest import Desk, record, run
+from tests.end_to_end.specs import conda, pypi
 from tests.end_to_end.traces import names, state, wait_until_nothing_names
 from tests.resolve.pypi_index import Index
 from tests.sample import sampled
@@ -147,7 +148,7 @@ def test_in_the_middle_of_a_download(
     desk: Desk, pypi_index: Index, home: Path, temporary: Path, number: signal.Signals, status: int, said: str
 ) -> None:
     pypi_index.add(make_wheel(desk.directory / "wheels", "alpha", "1.0"))
-    desk.write(index_spec(pypi_index)).tykky("lock")
+    desk.write(pypi(pypi_index.url)).tykky("lock")
     pypi_index.fault("/files/", "hang")
     before = state(desk.directory)
     pypi_index.requests.clear()
@@ -164,7 +165,7 @@ def test_in_the_middle_of_a_download(
 def test_in_the_middle_of_a_conda_download(
     desk: Desk, channel_server: Served, temporary: Path, number: signal.Signals, status: int, said: str
 ) -> None:
-    desk.write(conda_spec(channel_server.url)).tykky("lock")
+    desk.write(conda(channel_server.url, "clobber-a", "clobber-b")).tykky("lock")
     channel_server.switches.only, channel_server.switches.hang = "*.conda", True
     before = state(desk.directory)
     channel_server.requests.clear()
@@ -217,30 +218,6 @@ def test_after_kill_9_the_next_build_works(desk: Desk, wheels_spec: Spec, home: 
     os.killpg(group, signal.SIGKILL)
     assert run([env / "bin" / "python", "-c", "import alpha; print(alpha.VERSION)"]) == "1.1\n"
     assert record(env)["number"] == 1
-
-
-def index_spec(index: Index, *dependencies: str) -> str:
-    listed = ", ".join(f'"{name}"' for name in dependencies or ("alpha",))
-    return f"""
-[environment]
-name = "demo"
-
-[pypi]
-python = "{MINOR}"
-dependencies = [{listed}]
-index-url = "{index.url}"
-"""
-
-
-def conda_spec(channel: str) -> str:
-    return f"""
-[environment]
-name = "demo"
-
-[conda]
-channels = ["{channel}"]
-dependencies = {{ clobber-a = "*", clobber-b = "*" }}
-"""
 
 
 def _runs(program: str, place: Path) -> bool:

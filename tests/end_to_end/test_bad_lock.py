@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import MINOR, Desk, record, run
-from tests.end_to_end.test_bad_network import conda, error_of
+from tests.end_to_end.specs import conda, error_of
 from tests.end_to_end.traces import names, state
 from tykky import __version__
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.channel import Served
-from tests.end_to_end.conftest import MINOR, Desk, Finished, run
+from tests.end_to_end.conftest import Desk, run
+from tests.end_to_end.specs import conda, error_of, pypi
 from tests.end_to_end.traces import names, state
 from tests.resolve.pypi_index import Fault, Index
 from tests.sample import sampled
@@ -30,6 +31,18 @@ CREDENTIALS = (
     "'https://${INDEX_USER}:${INDEX_TOKEN}@host/…' and set both variables; the lock never holds them"
 )
 CONDA_CREDENTIALS = "credentials come from rattler's file: RATTLER_AUTH_FILE or ~/.rattler/credentials.json"
+NO_SUCH_CHANNEL = "check its name; a server may also answer 404 where credentials are missing"
+# Switches of the channel's server, what is said of them, and what to do.
+CHANNEL_FAILS = (
+    ("status", 500, "HTTP 500 Internal Server Error", "try again later, or set a mirror in site.toml"),
+    (
+        "truncate",
+        True,
+        "the answer was cut short or damaged",
+        "try again; if it stays so, the server or a proxy on the way is broken",
+    ),
+    ("basic", ("me", "right"), "HTTP 401 Unauthorized", CONDA_CREDENTIALS),
+)
 UNCACHED = "run the same command once without --offline; after that the cache answers"
 
 
@@ -45,37 +58,6 @@ def index(pypi_index: Index, tmp_path: Path) -> Index:
     """An index with one wheel."""
     pypi_index.add(make_wheel(tmp_path / "made", "alpha", "1.0"))
     return pypi_index
-
-
-def pypi(url: str, *dependencies: str) -> str:
-    listed = ", ".join(f'"{name}"' for name in dependencies or ("alpha",))
-    return f"""
-[environment]
-name = "demo"
-
-[pypi]
-python = "{MINOR}"
-dependencies = [{listed}]
-index-url = "{url}"
-"""
-
-
-def conda(url: str, *names: str) -> str:
-    listed = ", ".join(f'{name} = "*"' for name in names or ("clobber-a",))
-    return f"""
-[environment]
-name = "demo"
-
-[conda]
-channels = ["{url}"]
-dependencies = {{ {listed} }}
-"""
-
-
-def error_of(finished: Finished) -> str:
-    """Return what was said from `error:` on, without the place of the log."""
-    text = finished.err[finished.err.index("error: ") :].removesuffix("\n")
-    return text.partition("; the whole log is ")[0].partition("\n\nhint: the whole log is ")[0]
 
 
 def refused(desk: Desk, *words: str, said: str, status: int = 7, **environ: str) -> None:
@@ -149,16 +131,9 @@ def test_the_index_wants_other_credentials(desk: Desk, index: Index) -> None:
                 404,
                 "HTTP 404 Not Found\n\n    could not find subdir 'noarch' in channel '{url}/'\n"
                 "    Caused by: HTTP status client error (404 Not Found) for url ({url}/noarch/repodata.json)",
-                "check its name; a server may also answer 404 where credentials are missing",
+                NO_SUCH_CHANNEL,
             ),
-            ("status", 500, "HTTP 500 Internal Server Error", "try again later, or set a mirror in site.toml"),
-            (
-                "truncate",
-                True,
-                "the answer was cut short or damaged",
-                "try again; if it stays so, the server or a proxy on the way is broken",
-            ),
-            ("basic", ("me", "right"), "HTTP 401 Unauthorized", CONDA_CREDENTIALS),
+            *CHANNEL_FAILS,
         ],
         every=2,
     ),
@@ -232,16 +207,9 @@ def test_a_wheel_cannot_be_had(desk: Desk, index: Index, fault: Fault, why: str,
                 "status",
                 404,
                 "HTTP 404 Not Found",
-                "check its name; a server may also answer 404 where credentials are missing",
+                NO_SUCH_CHANNEL,
             ),
-            ("status", 500, "HTTP 500 Internal Server Error", "try again later, or set a mirror in site.toml"),
-            (
-                "truncate",
-                True,
-                "the answer was cut short or damaged",
-                "try again; if it stays so, the server or a proxy on the way is broken",
-            ),
-            ("basic", ("me", "right"), "HTTP 401 Unauthorized", CONDA_CREDENTIALS),
+            *CHANNEL_FAILS,
         ],
         every=2,
     ),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import MINOR, Desk, Finished, run
+from tests.end_to_end.specs import conda
 from tests.end_to_end.traces import names, state
 from tests.ordinary import NOBODY, open_place, ordinary_argv, why_not_ordinary
 from tests.sample import sampled
@@ -361,7 +362,7 @@ def test_the_cache_is_full_while_locking(big: Desk, small: Path) -> None:
 
 @needs_tmpfs
 def test_the_cache_is_full_of_conda_packages(desk: Desk, conda_channel: Path, small: Path) -> None:
-    desk.write(conda_spec(conda_channel.as_uri(), "python")).tykky("lock")
+    desk.write(conda(conda_channel.as_uri(), "python")).tykky("lock")
     failed = full_disk(desk, small, "size=4m,mode=700", "build", "--prefix", "env", TYKKY_CACHE=str(small))
     assert failed.status == 9
     said = error_of(failed)
@@ -372,7 +373,7 @@ def test_the_cache_is_full_of_conda_packages(desk: Desk, conda_channel: Path, sm
 
 @needs_tmpfs
 def test_the_cache_is_full_of_a_conda_download(desk: Desk, channel_server: object, small: Path) -> None:
-    desk.write(conda_spec(channel_server.url, "python")).tykky("lock")  # type: ignore[attr-defined]
+    desk.write(conda(channel_server.url, "python")).tykky("lock")  # type: ignore[attr-defined]
     failed = full_disk(desk, small, "size=2m,mode=700", "build", "--prefix", "env", TYKKY_CACHE=str(small))
     assert failed.status == 9
     said = error_of(failed)
@@ -398,7 +399,7 @@ def test_the_cache_is_full_of_a_wheels_download(desk: Desk, pypi_index: object, 
 
 @needs_tmpfs
 def test_tmpdir_is_full_of_conda_packages(desk: Desk, conda_channel: Path, small: Path) -> None:
-    desk.write(conda_spec(conda_channel.as_uri(), "python")).tykky("lock")
+    desk.write(conda(conda_channel.as_uri(), "python")).tykky("lock")
     failed = full_disk(desk, small, "size=4m", "build", "--prefix", "env", TMPDIR=str(small))
     assert failed.status == 9
     said = error_of(failed)
@@ -413,7 +414,7 @@ def test_tmpdir_is_noexec(desk: Desk, locked: Desk, conda_channel: Path, small: 
     argv = on_tmpfs("noexec", small, sys.executable, "-m", "tykky", "build", "--prefix", "env")
     subprocess.run(argv, cwd=locked.directory, env={**os.environ, "TMPDIR": str(small)}, check=True)
     assert run([locked.directory / "env" / "bin" / "python", "-c", "import alpha; print(alpha.VERSION)"]) == "1.1\n"
-    desk.write(conda_spec(conda_channel.as_uri(), "hello")).tykky("lock")
+    desk.write(conda(conda_channel.as_uri(), "hello")).tykky("lock")
     failed = full_disk(desk, small, "noexec", "build", "--prefix", "other", TMPDIR=str(small))
     assert failed.status == 9
     assert error_of(failed) == (
@@ -429,14 +430,3 @@ def test_tmpdir_cannot_be_written(locked: Desk, small: Path) -> None:
     built = subprocess.run(argv, cwd=locked.directory, env=environ, capture_output=True, text=True, check=True)
     assert built.stderr.startswith(f"warning: TMPDIR={small} is no directory that can be written; using /tmp\n")
     assert run([locked.directory / "env" / "bin" / "python", "-c", "import alpha; print(alpha.VERSION)"]) == "1.1\n"
-
-
-def conda_spec(channel: str, name: str) -> str:
-    return f"""
-[environment]
-name = "demo"
-
-[conda]
-channels = ["{channel}"]
-dependencies = {{ {name} = "*" }}
-"""

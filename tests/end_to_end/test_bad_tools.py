@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Desk, run
-from tests.end_to_end.test_bad_network import conda, error_of
+from tests.end_to_end.specs import conda, error_of
 from tests.end_to_end.test_bad_places import needs_tmpfs
 from tests.end_to_end.traces import names, state
 from tykky.cli.ports import find_uv

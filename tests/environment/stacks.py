@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tykky.digests import file_fingerprint, file_sha256
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord
@@ -61,6 +62,21 @@ def store(directory: EnvironmentDirectory, manifest: Manifest) -> Manifest:
     return whole
 
 
+def record_of(number: int, **more: Any) -> GenerationRecord:
+    """Return the record of a generation, with no layers unless more is said."""
+    given = {"created": "2026-11-22T00:00:00+00:00", "layers": (), "programs": (), **more}
+    return GenerationRecord(
+        format=1,
+        name="demo",
+        prefix="/tykky/demo",
+        platform="linux-64",
+        number=number,
+        identity=str(number),
+        made_by="tykky test",
+        **given,
+    )
+
+
 def make(path: Path, *manifests: Manifest, created: str = "2026-11-22T00:00:00+00:00") -> EnvironmentDirectory:
     """Publish the next generation of an environment directory with these layers."""
     with opened(path) as directory:
@@ -69,15 +85,9 @@ def make(path: Path, *manifests: Manifest, created: str = "2026-11-22T00:00:00+0
             for m in (store(directory, manifest) for manifest in manifests)
         )
         number = directory.next_number() if directory.exists() else 1
-        record = GenerationRecord(
-            format=1,
-            name="demo",
-            prefix="/tykky/demo",
-            platform="linux-64",
-            number=number,
-            identity=str(number),
+        record = record_of(
+            number,
             created=created,
-            made_by="tykky test",
             layers=layers,
             programs=tuple(sorted({name for m in manifests for name in m.programs})),
             top=tuple(sorted({path.partition("/")[0] for m in manifests for path in m.files})),

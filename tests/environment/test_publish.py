@@ -7,26 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment.stacks import record_of
 from tests.ordinary import as_ordinary_user, open_place
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.publish import Generation, check_place, opened, publish
 from tykky.environment.sole import sole
 from tykky.errors import EnvironmentDirectoryError
 
 
 def generation(number: int, programs: tuple[str, ...], launcher: bytes = b"#!/bin/sh\n") -> Generation:
-    record = GenerationRecord(
-        format=1,
-        name="demo",
-        prefix="/tykky/demo",
-        platform="linux-64",
-        number=number,
-        identity=str(number),
-        created="2026-11-22T00:00:00+00:00",
-        made_by="tykky test",
-        layers=(),
-        programs=programs,
-    )
+    record = record_of(number, programs=programs)
     return Generation(record, {"tykky.lock": b"", "launch.sh": b""}, launcher)
 
 

@@ -14,15 +14,21 @@ from tykky.layers import upper
 from tykky.layers.upper import Marks, open_up, take_marks
 
 
+def stacked(tmp_path: Path) -> tuple[Bench, list[Path]]:
+    """Return a bench and its images, over which something can be written."""
+    bench = Bench(tmp_path)
+    images = bench.stack()
+    if upper.why_not(PREFIX, images, bench.workshop("it")) is not None:
+        pytest.skip("no overlay can be written here")
+    return bench, images
+
+
 def test_nothing_below(tmp_path: Path) -> None:
     assert upper.why_not(PREFIX, [], Bench(tmp_path).workshop("it")) == "there is nothing below"
 
 
 def test_a_try_that_fails_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(tmp_path)
-    images = bench.stack()
-    if upper.why_not(PREFIX, images, bench.workshop("it")) is not None:
-        pytest.skip("no overlay can be written here")
+    bench, images = stacked(tmp_path)
     monkeypatch.setattr(upper, "_CHANGES", "echo 'rm: Input/output error' >&2; exit 5")
     workshop = bench.workshop("again")
     assert upper.why_not(PREFIX, images, workshop) == "rm: Input/output error"
@@ -30,10 +36,7 @@ def test_a_try_that_fails_says_why_and_leaves_nothing(tmp_path: Path, monkeypatc
 
 
 def test_a_file_system_that_does_not_keep_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(tmp_path)
-    images = bench.stack()
-    if upper.why_not(PREFIX, images, bench.workshop("it")) is not None:
-        pytest.skip("no overlay can be written here")
+    bench, images = stacked(tmp_path)
     monkeypatch.setattr(upper, "_OPAQUE", "user.overlay.of-another-kernel")
     reason = upper.why_not(PREFIX, images, bench.workshop("again"))
     assert reason == "this file system does not keep what an overlay needs"

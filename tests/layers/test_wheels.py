@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 import zipfile
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.repository import git, make_repository
 from tests.resolve.pypi_asking import PLATFORM, PYTHON, UV, private_home
 from tests.resolve.pypi_index import Index, serve
 from tests.wheelmaker import make_project, make_sdist, make_wheel
@@ -211,20 +211,9 @@ def test_what_is_no_source_does_not_make_a_directory_stale(tmp_path: Path) -> No
     assert source_fingerprint(project) != before
 
 
-def git(directory: Path, *words: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(["git", *identity, *words], cwd=directory, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    root = tmp_path / "repository"
-    make_project(root / "python", "lib", "1.0")
-    git(root, "init")
-    git(root, "add", ".")
-    git(root, "commit", "-m", "first")
-    return root
+    return make_repository(tmp_path / "repository", "lib", "1.0")
 
 
 def git_package(repository: Path, commit: str) -> Package:
@@ -386,9 +375,8 @@ def test_what_a_killed_build_left_is_removed_and_nothing_else(tmp_path: Path, in
 # Local wheels
 
 
-def test_a_local_wheel_is_checked(tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path / "dist", "lib", "1.0")
-    package = Package(
+def local_package(wheel: Path) -> Package:
+    return Package(
         name="lib",
         version="1.0",
         kind="pypi",
@@ -397,6 +385,11 @@ def test_a_local_wheel_is_checked(tmp_path: Path) -> None:
         sha256=file_sha256(wheel),
         source="wheel",
     )
+
+
+def test_a_local_wheel_is_checked(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path / "dist", "lib", "1.0")
+    package = local_package(wheel)
     assert local_wheel(package, tmp_path) == wheel
     with pytest.raises(ArtifactError) as caught:
         local_wheel(replace_package(package, sha256="1" * 64), tmp_path)
@@ -412,15 +405,7 @@ def test_a_local_wheel_is_checked(tmp_path: Path) -> None:
 
 def test_a_local_wheel_that_would_leave_the_prefix_is_refused_by_name(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "lib", "1.0", files={"../../evil.pth": "import os"})
-    package = Package(
-        name="lib",
-        version="1.0",
-        kind="pypi",
-        platform=PLATFORM,
-        path=f"dist/{wheel.name}",
-        sha256=file_sha256(wheel),
-        source="wheel",
-    )
+    package = local_package(wheel)
     with pytest.raises(ArtifactError) as caught:
         local_wheel(package, tmp_path)
     assert str(caught.value) == (

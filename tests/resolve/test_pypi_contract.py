@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.repository import git, make_repository
 from tests.resolve.pypi_asking import PLATFORM, PYTHON, Asking, private_home, versions
 from tests.resolve.pypi_index import Index
 from tests.sample import sampled
@@ -242,20 +242,9 @@ def test_a_url_is_locked_with_the_hash_of_what_it_gives(ask: Asking, pypi_index:
     assert (package.url, package.sha256, package.source) == (url, file_sha256(wheel), "wheel")
 
 
-def git(directory: Path, *words: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(["git", *identity, *words], cwd=directory, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    root = tmp_path / "repository"
-    make_project(root / "python", "from-git", "0.1")
-    git(root, "init")
-    git(root, "add", ".")
-    git(root, "commit", "-m", "first")
-    return root
+    return make_repository(tmp_path / "repository", "from-git", "0.1")
 
 
 def test_a_git_reference_is_pinned_to_its_commit_and_stays_there(ask: Asking, repository: Path) -> None:
