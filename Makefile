@@ -8,6 +8,8 @@ export PYTHON
 
 bin := .venv/bin
 pins := requirements-dev.txt
+# Neighbours stay with one worker while there is enough to do: what a worker makes once for them is dear.
+workers := -n auto --dist worksteal
 
 .PHONY: help setup venv demo test test-hosts test-cluster test-workflows test-thorough test-crash lint format schemas check-generated bench pins clean
 
@@ -25,11 +27,11 @@ demo: setup ## lock and build examples/quickstart below .demo, run a program in 
 	@tools/demo.sh
 
 test: setup ## all tests but those that need a prepared host
-	$(bin)/python -m pytest -n auto -m 'not hosts and not thorough and not cluster and not workflows' $(ARGS)
+	$(bin)/python -m pytest $(workers) -m 'not hosts and not thorough and not cluster and not workflows' $(ARGS)
 
 test-hosts: setup ## the tests with real Apptainers, ordinary users, and every shell (root; changes this machine)
 	tests/hosts/setup.sh
-	$(bin)/python -m pytest -n auto -m '(hosts or shells) and not cluster and not workflows and not thorough' $(ARGS)
+	$(bin)/python -m pytest $(workers) -m '(hosts or shells) and not cluster and not workflows and not thorough' $(ARGS)
 
 test-cluster: setup ## launches in steps of a real Slurm, and under MPICH and Open MPI (root; changes this machine)
 	tests/hosts/setup.sh cluster
@@ -40,10 +42,10 @@ test-workflows: setup ## Dask, Snakemake, submitit, joblib, JupyterLab, debugger
 	$(bin)/python -m pytest -m workflows $(ARGS)
 
 test-thorough: setup ## of what make test takes a sample, all; but see test-crash
-	$(bin)/python -m pytest -n auto -m 'thorough and not cluster and not workflows' --ignore tests/crash $(ARGS)
+	$(bin)/python -m pytest $(workers) -m 'thorough and not cluster and not workflows' --ignore tests/crash $(ARGS)
 
 test-crash: setup ## a kill, EIO or a full disk at each of some hundred points (ten minutes)
-	$(bin)/python -m pytest -n auto -m thorough tests/crash $(ARGS)
+	$(bin)/python -m pytest $(workers) -m thorough tests/crash $(ARGS)
 
 lint: venv ## style, types, and the direction of imports
 	$(bin)/ruff check .

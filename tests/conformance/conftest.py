@@ -34,7 +34,7 @@ CASES = [
 ]
 
 
-# The ways to launch that are left to thorough runs in modules that say they are SAMPLED.
+# The ways to launch that are left to thorough runs in modules that say they are SAMPLED. A module may name others.
 _SECOND = ("namespace-joined", "user-namespace-joined", "user-apptainer")
 
 
@@ -42,9 +42,10 @@ _SECOND = ("namespace-joined", "user-namespace-joined", "user-apptainer")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep private mounts, and Apptainer without user namespaces, where a module is content with a sample."""
     for item in items:
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and getattr(item.module, "SAMPLED", False):
+        sampled = getattr(item.module, "SAMPLED", ()) if isinstance(item, pytest.Function) else ()
+        if sampled and hasattr(item, "callspec"):
             case = item.callspec.params.get("case")
-            if isinstance(case, Case) and case.name in _SECOND:
+            if isinstance(case, Case) and case.name in (_SECOND if sampled is True else sampled):
                 item.add_marker(pytest.mark.thorough)
 
 
