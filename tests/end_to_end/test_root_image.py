@@ -74,7 +74,7 @@ def test_from_a_spec_to_another_root(desk: Desk, conda_channel: Path, sqfs: Path
     size = image.stat().st_size
     assert f'[image]\ndigest = "{digest}"\nsize = {size}\n' in (desk.directory / "tykky.lock").read_text()
     root = {"written": "./root.sqfs", "image": str(image), "digest": digest, "size": size, "offset": 0}
-    assert record(env)["root"] == {**root, "mounts": [str(named)]}
+    assert record(env)["root"] == {**root, "mounts": [str(named)], "manifest": None}
     assert json.loads(desk.tykky("info", env, "--json").out)["root"] == record(env)["root"]
     shown = desk.tykky("info", env).out
     assert f"  root        {image}  " in shown

@@ -15,7 +15,7 @@ from tests.environment.stacks import LAUNCHER, key, layer, make
 from tykky.digests import file_fingerprint, file_sha256
 from tykky.environment.directory import EnvironmentDirectory, LayerRecord, RootRecord
 from tykky.environment.publish import Generation, publish
-from tykky.environment.verify import root_size_problem, verify, verify_root
+from tykky.environment.verify import verify, verify_root
 from tykky.layers.squashfs import pack_argv
 from tykky.process import which
 from tykky.store.images import Manifest, dump_manifest
@@ -123,8 +123,10 @@ def test_a_root_is_looked_at_by_its_size_and_read_for_its_content(tmp_path: Path
     image.write_bytes(b"12345")
     root = RootRecord("./root.sif", str(image), file_sha256(image), image.stat().st_size, 0)
 
+    environment = EnvironmentDirectory(tmp_path / "P")
+
     def problems() -> tuple[str | None, str | None]:
-        return root_size_problem(root), verify_root(root, lambda _: None)
+        return environment.root_damage(root), verify_root(environment, root, lambda _: None)
 
     assert problems() == (None, None)
     image.write_bytes(b"54321")
@@ -134,3 +136,15 @@ def test_a_root_is_looked_at_by_its_size_and_read_for_its_content(tmp_path: Path
     assert problems() == (f"{image} has 4 bytes, 5 were locked",) * 2
     image.unlink()
     assert problems() == (f"{image} cannot be read: no such file or directory",) * 2
+
+
+def test_a_root_that_the_environment_made_is_below_it(tmp_path: Path) -> None:
+    environment = EnvironmentDirectory(tmp_path / "P")
+    image = environment.path / ".tykky" / "layers" / f"{key('r')}.sqfs"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"12345")
+    root = RootRecord("docker://root", LayerRecord.own_image(key("r")), file_sha256(image), 5, 0)
+    assert (root.key, environment.root_path(root), environment.root_damage(root)) == (key("r"), image, None)
+    assert verify_root(environment, root, lambda _: None) is None
+    image.write_bytes(b"1234")
+    assert environment.root_damage(root) == f"{image} has 4 bytes, 5 were written"

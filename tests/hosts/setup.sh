@@ -7,6 +7,7 @@
 #   tykky-staff, -alice, -bob, -mallory     the people of tests/users, all of them in the group tykky-project
 #   zsh, ksh93, mksh, fish  the shells that activation speaks to, beside bash, dash and busybox
 #   module                  Environment Modules; and Lmod, in /opt/lmod
+#   docker-registry         a registry of images, in /opt/docker-registry; the tests start their own
 #
 # With the argument `cluster` also:
 #   slurmd, mpirun          Slurm, MPICH and Open MPI; and mpi4py for the host's Python, in /opt/tykky-mpi4py
@@ -134,6 +135,18 @@ install_lmod() {
     rm -rf "$work"
 }
 
+# Installed, it would be a service of the host's, with a port of its own.
+install_registry() {
+    if [ -x /opt/docker-registry/usr/bin/docker-registry ]; then return 0; fi
+    say 'unpacking docker-registry into /opt/docker-registry'
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    (cd "$work" && apt-get -q -o APT::Sandbox::User=root download docker-registry >/dev/null)
+    mkdir -p /opt/docker-registry
+    dpkg -x "$work"/docker-registry_*.deb /opt/docker-registry
+    rm -rf "$work"
+}
+
 # The wheel serves both: it looks for libmpi.so.12 or libmpi.so.40 when it is imported. Debian calls MPICH's otherwise.
 install_mpi4py() {
     target=/opt/tykky-mpi4py
@@ -160,6 +173,7 @@ if [ "${1-}" = workflows ]; then
     install_packages "$WORKFLOWS" || say 'no Chromium and gdb: their tests will skip'
 fi
 install_lmod || say 'no Lmod: its tests will skip'
+install_registry || say 'no docker-registry: its tests will skip'
 install_userns || say 'no Apptainer without setuid: its tests will skip'
 install_suid
 say 'ready'

@@ -23,6 +23,7 @@ from tykky.environment.leftovers import is_unfinished
 from tykky.environment.parent import Relatives, check_content, lend
 from tykky.environment.plan import Plan, Source, prepare
 from tykky.environment.publish import check_place
+from tykky.environment.registry_root import RegistryRoot
 from tykky.environment.root_image import Named, root_record
 from tykky.environment.sole import sole
 from tykky.errors import TykkyError
@@ -143,7 +144,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
         return replace(tiers_of(own, site), lent=lent.images)
 
     @cache
-    def root() -> RootRecord | None:
+    def named_root() -> RootRecord | None:
         named = Named.of(source.spec, source.spec_path)
         if named is None:
             return None
@@ -160,7 +161,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
             tiers=tiers,
             policy=site.policy,
         )
-        return replace(plan, root=root())
+        return replace(plan, root=_registry_root(plan) or named_root())
 
     check_place(target)
     seen = EnvironmentDirectory(target).moment()
@@ -185,6 +186,13 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
                 plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=wish.keep, tiers=tiers
             )
     _report(built, time.monotonic() - started, output, site.policy.flatten_from)
+
+
+def _registry_root(plan: Plan) -> RootRecord | RegistryRoot | None:
+    """Return the root of a registry's image, if a spec names one: what the environment has, or what is to be made."""
+    source = plan.source
+    root = RegistryRoot.of(source.spec, source.lock, source.spec_path, plan.platform)
+    return None if root is None else root.there(EnvironmentDirectory(plan.prefix).store) or root
 
 
 @dataclass(frozen=True)

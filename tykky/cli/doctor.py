@@ -16,7 +16,6 @@ from tykky.cli.ports import open_relatives, site_binds, site_programs
 from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.parent import moved_on, recorded_lock
-from tykky.environment.verify import root_size_problem
 from tykky.errors import RuntimeUnavailable, TykkyError
 from tykky.layers.squashfs import known_problem
 from tykky.lock.read import read_lock
@@ -99,16 +98,20 @@ def extended(site: Site, directory: Path) -> Iterator[Finding]:
 def rooted(directory: Path) -> Iterator[Finding]:
     """Yield whether the image that the environment at `directory` has as its root is there, by its size."""
     try:
-        root = EnvironmentDirectory(directory).record().root
+        environment = EnvironmentDirectory(directory)
+        root = environment.record().root
     except TykkyError:
         return
     if root is None:
         return
-    problem = root_size_problem(root)
+    problem = environment.root_damage(root)
     if problem is None:
-        yield Finding("image", "ok", f"{root.image}: {root.size} bytes, as locked")
-    else:
+        said = f"{environment.root_path(root)}: {root.size} bytes, as {root.origin}"
+        yield Finding("image", "ok", said)
+    elif root.key is None:
         yield Finding("image", "missing", problem, "'tykky lock' and 'tykky build' take what is there now")
+    else:
+        yield Finding("image", "missing", problem, "'tykky build' with its spec and lock makes it again")
 
 
 def effects(site: Site, directory: Path, home: str | None) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from tykky.cli.options import Place, common
 from tykky.cli.ports import open_relatives, open_site
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe
-from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.directory import EnvironmentDirectory, RootRecord
 from tykky.environment.parent import moved_on, recorded_lock
 from tykky.lock.model import Lock
 from tykky.process import Commands
@@ -71,7 +71,7 @@ def _show(description: Description, backend: str, lock: Lock | None, *, packages
     print(f"  prefix      {record.prefix}")
     print(f"  platform    {record.platform}" + (f", Python {record.python}" if record.python else ""))
     if (root := record.root) is not None:
-        print(f"  root        {root.image}  {human_bytes(root.size)}  sha256 {root.digest[:12]}")
+        print(f"  root        {_root(root)}  {human_bytes(root.size)}  sha256 {root.digest[:12]}")
         print(f"  mounts      {', '.join(root.mounts) or 'none'}")
     print(f"  backend     {backend}")
     print(f"  on disk     {human_bytes(description.bytes_on_disk)} in {description.inodes} inodes")
@@ -85,6 +85,10 @@ def _show(description: Description, backend: str, lock: Lock | None, *, packages
         width = max((len(p.name) for p in description.packages), default=0)
         for package in description.packages:
             print(f"    {package.name:<{width}}  {package.version}  ({package.kind})")
+
+
+def _root(root: RootRecord) -> str:
+    return root.image if root.manifest is None else f"{root.written} ({root.manifest[:19]})"
 
 
 def _as_json(description: Description, backend: str) -> dict[str, object]:

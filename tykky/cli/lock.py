@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tykky.access import Access
 from tykky.cli.clicks import click
 from tykky.cli.options import common, spec_file
 from tykky.cli.ports import open_access, open_relatives, open_site, resolver_ports
@@ -17,15 +18,16 @@ from tykky.cli.reporters import JsonReporter, reporter_for
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.parent import Relatives, moved_on, parent_of
 from tykky.errors import LockError, LockStale, Problem, SpecError
-from tykky.lock.changes import Change, changes
+from tykky.lock.changes import Change, changes, image_changes
 from tykky.lock.freshness import stale_reasons
-from tykky.lock.model import Lock, LockedImage, Parent
+from tykky.lock.model import Lock, LockedImage, LockedManifest, Parent
 from tykky.lock.read import read_lock
 from tykky.lock.write import write_lock
 from tykky.process import Commands
 from tykky.progress import Reporter
 from tykky.resolve.local import drifted_sources
 from tykky.resolve.solve import Question, Upgrade, resolve
+from tykky.spec.image_reference import is_reference
 from tykky.spec.model import Spec
 from tykky.spec.read import read_spec
 
@@ -63,7 +65,7 @@ def command(
     Examples:
       tykky lock                    after a change of tykky.toml
       tykky lock --check            in CI: is the lock still right?
-      tykky lock --upgrade          newest versions of everything
+      tykky lock --upgrade          newest versions of everything, and what the tag of an image names now
       tykky lock --upgrade numpy    newest numpy, the rest as it is
       tykky lock --rebase           on top of the extended environment's current generation
     """
@@ -94,8 +96,9 @@ def command(
     parent = _parent(spec, previous, relatives, rebase=rebase)
     question = Question(spec, relatives.directory, previous, platforms, upgrade, parent)
     image = None if named is None else _lock_image(named, reporter)
+    manifests = _lock_manifests(spec, previous, access, reporter, again=upgrade.all)
     lock = resolve(question, resolver_ports(spec, access, reporter, site.python_downloads))
-    lock = msgspec.structs.replace(lock, image=image)
+    lock = msgspec.structs.replace(lock, image=image, image_manifest=manifests)
     written = write_lock(lock_path, lock)
     output.report(lock, previous, written=written)
     output.moved_on(lock, relatives)
@@ -113,6 +116,16 @@ def _lock_image(named: Named, reporter: Reporter) -> LockedImage:
     from tykky.environment.root_image import lock_image
 
     return lock_image(named, Commands(), reporter)
+
+
+def _lock_manifests(
+    spec: Spec, previous: Lock | None, access: Access, reporter: Reporter, *, again: bool
+) -> tuple[LockedManifest, ...]:
+    if not is_reference(spec.runtime.image):
+        return ()
+    from tykky.environment.registry_root import lock_manifests
+
+    return lock_manifests(spec, previous, access, reporter, again=again)
 
 
 def _reasons(spec: Spec, lock: Lock, lock_path: Path, named: Named | None) -> tuple[str, ...]:
@@ -210,6 +223,8 @@ class _Output:
         if lock.parent is not None and lock.parent != before:
             was = "" if before is None or before.path != lock.parent.path else f"{before.generation} -> "
             print(f"  on {lock.parent.name} ({lock.parent.path}), generation {was}{lock.parent.generation}")
+        for platform, text in image_changes(previous, lock):
+            print(f"  {text}  ({platform})")
         for change in changed if previous is not None or lock.parent is None else _own(changed, lock):
             print(change.render())
         print(f"wrote {self.lock_path}")

@@ -6,6 +6,7 @@ import json
 
 from tykky.cli.reporters import human_bytes
 from tykky.environment.plan import Plan, Step
+from tykky.environment.registry_root import RegistryRoot
 from tykky.layers.keys import counted
 from tykky.layers.merged import PackageName
 
@@ -16,6 +17,10 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         print(json.dumps(_as_json(plan), indent=2, ensure_ascii=False))
         return
     print(f"{plan.prefix} for {plan.platform}: generation {plan.number}")
+    if isinstance(plan.root, RegistryRoot):
+        root = plan.root
+        what = f"to make, {human_bytes(root.locked.size)} to download at most"
+        print(f"  {root.layer.kind:<6} {root.layer.key[:12]}  {root.written}: {what}")
     for step in plan.steps:
         note = "" if step.lasting else ", then gone from the stack"
         print(f"  {step.layer.kind:<6} {step.layer.key[:12]}  {step.layer.reason}: {_state(step)}{note}")
@@ -23,7 +28,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         print(f"    {sign} {name} {text}")
     for line in _reasons(plan):
         print(line)
-    if not plan.missing:
+    if not plan.missing and not isinstance(plan.root, RegistryRoot):
         print("nothing to build")
 
 
@@ -77,6 +82,7 @@ def _as_json(plan: Plan) -> dict[str, object]:
         "platform": plan.platform,
         "generation": plan.number,
         "layers": [_step_json(step) for step in plan.steps],
+        "root": _root_json(plan),
         "why": plan.why,
         "changes": [{"change": sign, "name": name, "what": text} for sign, name, text in _changes(plan)],
         "cost": None
@@ -89,6 +95,17 @@ def _as_json(plan: Plan) -> dict[str, object]:
             "bytes": cost.total,
         },
     }
+
+
+def _root_json(plan: Plan) -> dict[str, object] | None:
+    """Return what programs will see as their root; None for the host's own."""
+    root = plan.root
+    if root is None:
+        return None
+    if isinstance(root, RegistryRoot):
+        manifest = f"sha256:{root.locked.digest}"
+        return {"image": root.written, "manifest": manifest, "cached": False, "download": root.locked.size}
+    return {"image": root.written, "manifest": root.manifest, "cached": True, "download": 0}
 
 
 def _step_json(step: Step) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tykky.cli.clicks import click
 from tykky.cli.options import Place, common
 from tykky.cli.reporters import reporter_for
-from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.directory import EnvironmentDirectory, RootRecord
 from tykky.environment.rollback import check_there
 from tykky.environment.verify import Verdict, verify, verify_root
 from tykky.errors import EnvironmentDirectoryError
@@ -39,7 +39,7 @@ def command(directory: Path, number: int | None, full: bool, as_json: bool, verb
     reporter = reporter_for(as_json=False, quiet=quiet or as_json)
     with reporter.phase("verify images", total=total, unit="bytes") as phase:
         verdicts = verify(environment, phase.advance, number=number, full=full)
-        changed = None if root is None else verify_root(root, phase.advance)
+        changed = None if root is None else verify_root(environment, root, phase.advance)
     bad = [verdict for verdict in verdicts if verdict.problem is not None]
     if bad:
         names = " ".join(verdict.image.name for verdict in bad)
@@ -48,14 +48,18 @@ def command(directory: Path, number: int | None, full: bool, as_json: bool, verb
             hint=f"remove {names} from {bad[0].image.parent} and run 'tykky build', which makes it again from the lock",
         )
     if root is not None and changed is not None:
-        raise EnvironmentDirectoryError(
-            changed, hint="it is the image of [runtime]: 'tykky lock' and 'tykky build' take what is there now"
-        )
+        raise EnvironmentDirectoryError(changed, hint=_root_hint(environment, root))
     if as_json:
         print(json.dumps({"directory": str(directory), "full": full, "layers": [_as_json(v) for v in verdicts]}))
     elif not quiet:
         count = len(verdicts) + (root is not None)
         print(f"{directory}: {count} image{'s' if count != 1 else ''} as they were made")
+
+
+def _root_hint(environment: EnvironmentDirectory, root: RootRecord) -> str:
+    if root.key is None:
+        return "it is the image of [runtime]: 'tykky lock' and 'tykky build' take what is there now"
+    return f"remove {environment.root_path(root)} and run 'tykky build', which makes it again from the lock"
 
 
 def _as_json(verdict: Verdict) -> dict[str, object]:

@@ -20,6 +20,7 @@ from tykky.environment.leases import renew_leases
 from tykky.environment.leftovers import clear_scratch
 from tykky.environment.plan import Plan, fresh
 from tykky.environment.publish import Generation, opened, publish, shown_names
+from tykky.environment.registry_root import RegistryRoot, bring_root
 from tykky.environment.scratch import scratch, scratch_parent, scratch_parents
 from tykky.errors import BuildError
 from tykky.guard.holder import current_user
@@ -70,8 +71,10 @@ class Publisher(Protocol):
 def identity_of(plan: Plan, publisher: Publisher) -> str:
     """Return the key of all that makes a generation what it is."""
     parts: dict[str, Json] = {"layers": list(plan.target.content), "launch": publisher.settings(plan.source.spec)}
-    if plan.root is not None:
-        parts["root"] = [plan.root.digest, plan.root.image]
+    if isinstance(plan.root, RegistryRoot):
+        parts["root"] = [plan.root.layer.key]
+    elif plan.root is not None:
+        parts["root"] = [plan.root.digest, plan.root.image] if plan.root.key is None else [plan.root.key]
     return document_key(parts)
 
 
@@ -79,7 +82,7 @@ def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
     """Return the current generation if it is what the plan leads to. Only reads."""
     directory = EnvironmentDirectory(plan.prefix)
     current = directory.readable_record()
-    if plan.missing or current is None:
+    if plan.missing or current is None or isinstance(plan.root, RegistryRoot):
         return None
     same = current.identity == identity_of(plan, publisher)
     images = [(x.key, directory.image_path(x).parent) for x in current.layers]
@@ -110,6 +113,7 @@ def carry_out(
     place = _Scratch(scratch_parent(scratch_directory, reporter.warn), keep, workshop, reporter)
     with disk_errors(plan.prefix, place.parent), opened(plan.prefix) as directory:
         stores = tiers(directory.store)
+        plan = _with_root(plan, stores, place)
         plan = _build_missing(_brought(plan, stores, reporter), stores, place)
         manifests = [stores.manifest(layer.key) for layer in plan.stack]
         merged = merge(manifests)
@@ -152,6 +156,16 @@ def disk_errors(prefix: Path, scratch_directory: Path | None) -> Iterator[None]:
         elif hint is None and scratch_directory is not None and where.is_relative_to(scratch_directory):
             hint = f"scratch directories are made in {scratch_directory}; set TMPDIR to choose"
         raise BuildError(f"{where}: {said[:1].lower()}{said[1:]}", hint=hint) from None
+
+
+def _with_root(plan: Plan, stores: Tiers, place: _Scratch) -> Plan:
+    """Have the root of a registry's image; return the plan with what is there then.
+
+    Before the layers: an image that cannot be used is to be known early.
+    """
+    if not isinstance(plan.root, RegistryRoot):
+        return plan
+    return replace(plan, root=bring_root(plan.root, stores, place.opened, place.reporter))
 
 
 def _brought(plan: Plan, stores: Tiers, reporter: Reporter) -> Plan:
@@ -204,6 +218,7 @@ def _activation(
 
 def _record(plan: Plan, stores: Tiers, manifests: list[Manifest], merged: Merged, identity: str) -> GenerationRecord:
     spec = plan.source.spec
+    assert not isinstance(plan.root, RegistryRoot)  # it is there by now
 
     def image(key: str) -> str:
         place = stores.image(key)

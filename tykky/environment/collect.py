@@ -83,7 +83,7 @@ def plan_collection(
     """
     records = {number: _record(directory, number) for number in directory.numbers()}
     going, kept = _generations(records, directory.current_number(), usage, asked)
-    needed = {layer.key for number, record in records.items() if number not in going for layer in record.layers}
+    needed = {key for number, record in records.items() if number not in going for key in record.keys}
     folders = [_generation(directory, number) for number in going]
     images, kept_images = _images(directory, needed, usage, leases)
     leftovers = _leftovers(directory, scratch_parents)

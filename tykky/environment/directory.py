@@ -59,8 +59,9 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
 class RootRecord(msgspec.Struct, frozen=True, rename="kebab"):
     """The image that programs see in place of the host's root.
 
-    `written` is what the spec says, `image` the absolute path, `offset` the bytes before the squashfs in it; `mounts`
-    are the directories of the host that are seen all the same.
+    `written` is what the spec says, `image` the absolute path, or one relative to the environment directory: of an
+    image that was made of a registry's `manifest` (its digest). `offset` are the bytes before the squashfs in it;
+    `mounts` are the directories of the host that are seen all the same.
     """
 
     written: str
@@ -69,6 +70,17 @@ class RootRecord(msgspec.Struct, frozen=True, rename="kebab"):
     size: int
     offset: int
     mounts: tuple[str, ...] = ()
+    manifest: str | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The key of an image that is in the environment directory itself; None for one that is not ours."""
+        return None if self.image.startswith("/") else Path(self.image).stem
+
+    @property
+    def origin(self) -> str:
+        """The word for where `size` and `digest` are from."""
+        return "locked" if self.key is None else "written"
 
 
 class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
@@ -102,6 +114,12 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
     interpreter: str | None = None  # the host's, for a venv-type environment
     root: RootRecord | None = None  # None: the host's own
     packages: int | None = None  # how many; None in records of older versions
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all images that this generation needs, wherever they are; of its root, if that is one of ours."""
+        root = None if self.root is None else self.root.key
+        return (*(layer.key for layer in self.layers), *(() if root is None else (root,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +241,21 @@ class EnvironmentDirectory:
             elif not image.with_suffix(".manifest").is_file():
                 found[layer.key] = f"{name.removesuffix('.sqfs')}.manifest is missing"
         return found
+
+    def root_damage(self, root: RootRecord | None) -> str | None:
+        """Return what is wrong with the image of a root, as far as its size tells; None if nothing is."""
+        if root is None:
+            return None
+        image = self.root_path(root)
+        try:
+            size = image.stat().st_size
+        except OSError as error:
+            return f"{image} cannot be read: {(error.strerror or str(error)).lower()}"
+        return None if size == root.size else f"{image} has {size} bytes, {root.size} were {root.origin}"
+
+    def root_path(self, root: RootRecord) -> Path:
+        """Return where the image of a root is."""
+        return self.path / root.image  # an absolute `image` wins
 
     def numbers(self) -> tuple[int, ...]:
         """Return the numbers of the generations that are there, the oldest first."""

@@ -56,7 +56,7 @@ def _packages(
     directory: EnvironmentDirectory, record: GenerationRecord, load: Callable[[Path], Manifest]
 ) -> tuple[dict[PackageName, PackagePaths] | None, str | None]:
     """Return the packages of a generation and what is wrong with it, as far as names and sizes tell."""
-    problem = next(iter(directory.damage(record).values()), None)
+    problem = next(iter(directory.damage(record).values()), None) or directory.root_damage(record.root)
     try:
         manifests = [load(directory.image_path(layer).with_suffix(".manifest")) for layer in record.layers]
     except EnvironmentDirectoryError as error:

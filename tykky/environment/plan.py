@@ -15,6 +15,7 @@ from tykky.environment.choice import Choice, Current, How, choose, fresh_choice
 from tykky.environment.deltas import Cost
 from tykky.environment.directory import EnvironmentDirectory, RootRecord
 from tykky.environment.publish import check_place
+from tykky.environment.registry_root import RegistryRoot
 from tykky.errors import LockError, LockStale, Problem, SpecError
 from tykky.layers.change import Moves
 from tykky.layers.keys import Base, PlannedLayer
@@ -64,7 +65,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build will do. `root` is what programs will see in place of the host's root.
+    """What a build will do. `root` is what programs will see in place of the host's root: what is there, or is made.
 
     `target` says what the environment shall hold, and which layers a fresh build would have. `steps` are those it will
     have, with `why`; where one is a delta, `moves` says which packages, and `lower` what the layers below it show.
@@ -80,7 +81,7 @@ class Plan:
     cost: Cost | None = None
     lower: Merged | None = None
     how: How = "best"
-    root: RootRecord | None = None
+    root: RootRecord | RegistryRoot | None = None
 
     @property
     def platform(self) -> str:

@@ -48,6 +48,8 @@ def check_whole(directory: EnvironmentDirectory, record: GenerationRecord) -> No
     """Raise `EnvironmentDirectoryError` if an image of the generation is missing, or has another size."""
     folder = directory.generations / str(record.number)
     problems = [f"image {problem}" for problem in directory.damage(record).values()]
+    if (damage := directory.root_damage(record.root)) is not None:
+        problems.append(f"image {damage}")
     if not (folder / "launch.sh").is_file():
         problems.append("its launch.sh is missing")
     if problems:

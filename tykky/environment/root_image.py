@@ -1,4 +1,4 @@
-"""The image that a spec names as the root of its programs: found, looked into, and told again by its sha256."""
+"""The file that a spec names as the root of its programs: found, looked into, and told again by its sha256."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tykky.lock.model import Lock, LockedImage
 from tykky.process import Commands
 from tykky.progress import Reporter
 from tykky.runtime.image_file import ImageFile, UnfitImage, look_into
+from tykky.spec.image_reference import is_reference
 from tykky.spec.model import Spec
 
 
@@ -27,9 +28,9 @@ class Named:
 
     @classmethod
     def of(cls, spec: Spec, spec_path: Path) -> Named | None:
-        """Return the image that a spec names, None for the host's own root."""
+        """Return the file that a spec names, None for the host's own root and for an image of a registry."""
         table = spec.runtime
-        return None if table.image == "host" else cls(spec_path, table.image, table.mounts)
+        return None if table.image == "host" or is_reference(table.image) else cls(spec_path, table.image, table.mounts)
 
     @property
     def path(self) -> Path:

@@ -51,24 +51,16 @@ def verify(
     return tuple(verdicts)
 
 
-def verify_root(root: RootRecord, on_bytes: Callable[[int], None]) -> str | None:
-    """Return what is wrong with the image that programs see as their root; None if it is the one that was locked."""
-    if (problem := root_size_problem(root)) is not None:
+def verify_root(directory: EnvironmentDirectory, root: RootRecord, on_bytes: Callable[[int], None]) -> str | None:
+    """Return what is wrong with the image that programs see as their root; None if it is the one that was recorded."""
+    if (problem := directory.root_damage(root)) is not None:
         return problem
+    image = directory.root_path(root)
     try:
-        found = file_sha256(Path(root.image), on_bytes)
+        found = file_sha256(image, on_bytes)
     except OSError as error:
-        return _unreadable(root.image, error)
-    return None if found == root.digest else f"{root.image} has changed: expected sha256 {root.digest}, got {found}"
-
-
-def root_size_problem(root: RootRecord) -> str | None:
-    """Return what a look at the root's size, which reads nothing of it, shows to be wrong; None if nothing."""
-    try:
-        size = Path(root.image).stat().st_size
-    except OSError as error:
-        return _unreadable(root.image, error)
-    return None if size == root.size else f"{root.image} has {size} bytes, {root.size} were locked"
+        return _unreadable(image, error)
+    return None if found == root.digest else f"{image} has changed: expected sha256 {root.digest}, got {found}"
 
 
 def _unreadable(image: object, error: OSError) -> str:

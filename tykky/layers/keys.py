@@ -21,6 +21,8 @@ from tykky.spec.model import Pypi, Spec
 
 # Raised whenever the same inputs would give another tree: a fix in normalising, another launcher header.
 TREE_FORMAT = 4
+# The same for roots that are made of a registry's image.
+ROOT_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,22 @@ def child_layer(
     return _planned("delta", document, packages, " and ".join(layer.reason for layer in own), identities)
 
 
+def root_layer(spec: Spec, platform: str, manifest: str, image: str) -> PlannedLayer:
+    """Return the image that programs see as their root, from a registry's `manifest` (a sha256) of an `image`.
+
+    It is no part of a stack, and the same for every environment that names it.
+    """
+    document = {
+        "root-format": ROOT_FORMAT,
+        "kind": "root",
+        "platform": platform,
+        "prefix": "/",
+        "manifest": manifest,
+        "squashfs": _squashfs(spec),
+    }
+    return _planned("root", document, (), image)
+
+
 def flat_layer(spec: Spec, platform: str, base: Base, content: Sequence[str], holds: Holds, count: int) -> PlannedLayer:
     """Return the one layer that holds what a stack of `count` layers shows, whose content is `content`."""
     document = {**_stack(spec, "flat", platform, base), "content": list(content)}
@@ -187,8 +205,12 @@ def _common(spec: Spec, kind: str, platform: str) -> dict[str, Any]:
         "prefix": spec.prefix,
         "exclude": sorted(spec.build.exclude),
         "bytecode": "unchecked-hash",
-        "squashfs": {"compression": "zstd", "level": spec.build.compression_level, "block-size": BLOCK_SIZE},
+        "squashfs": _squashfs(spec),
     }
+
+
+def _squashfs(spec: Spec) -> dict[str, Any]:
+    return {"compression": "zstd", "level": spec.build.compression_level, "block-size": BLOCK_SIZE}
 
 
 def _stack(spec: Spec, kind: str, platform: str, base: Base) -> dict[str, Any]:

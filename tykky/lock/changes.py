@@ -54,6 +54,17 @@ def changes(before: Lock | None, after: Lock) -> tuple[Change, ...]:
     return tuple(found)
 
 
+def image_changes(before: Lock | None, after: Lock) -> tuple[tuple[str, str], ...]:
+    """Return (platform, what it is now) for every image of a registry that is another one, for a line of a report."""
+    found = []
+    for manifest in after.image_manifest:
+        was = None if before is None else before.manifest(manifest.platform)
+        if was is None or was.digest != manifest.digest:
+            old = "" if was is None else f"sha256:{was.digest[:12]} -> "
+            found.append((manifest.platform, f"image {after.requirements.image} {old}sha256:{manifest.digest[:12]}"))
+    return tuple(found)
+
+
 def _everything(lock: Lock) -> tuple[Package, ...]:
     return tuple(package for platform in lock.platform for package in lock.held(platform.name))
 

@@ -58,9 +58,23 @@ def check_lock(lock: Lock) -> list[Finding]:
         if package.kind == "python" and minor is not None and not package.version.startswith(f"{minor}."):
             message = f"{package.name} {package.version} is locked for {package.platform}, whose python is {minor}"
             found.append(Finding((*path, "version"), message))
+    found += _manifests(lock, platforms)
     if lock.parent is not None:
         found += [Finding(("parent", *finding.path), finding.message) for finding in _parent(lock.parent)]
     return found
+
+
+def _manifests(lock: Lock, platforms: set[str]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, manifest in enumerate(lock.image_manifest):
+        path = ("image-manifest", index, "platform")
+        if manifest.platform in seen:
+            yield Finding(path, f"the image is locked twice for {manifest.platform}")
+        elif manifest.platform not in platforms:
+            yield Finding(path, f"it is for {manifest.platform!r}, which is no [[platform]] of this lock")
+        seen.add(manifest.platform)
+    if lock.image is not None and lock.image_manifest:
+        yield Finding(("image-manifest",), "the image is a file ([image]) and one of a registry")
 
 
 def _parent(parent: Parent) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from tykky.lock.closure import missing
 from tykky.lock.fresh_conda import stale_conda
 from tykky.lock.fresh_pypi import stale_pypi
 from tykky.lock.model import Lock, LockedPlatform, Requirements
+from tykky.spec.image_reference import is_reference
 from tykky.spec.model import Conda, Pypi, Spec
 from tykky.spec.requirements import canonical_pypi, conda_match_spec, parse_named, parse_pypi
 
@@ -58,6 +59,7 @@ def stale_reasons(spec: Spec, lock: Lock) -> tuple[str, ...]:
     return (
         *_platforms(spec, lock),
         *_settings(asked, before),
+        *_image(spec, lock),
         *_python(asked, before, platforms),
         *_everywhere((p, _managed(asked, lock, p)) for p in platforms),
         *_everywhere(stale_conda(asked, lock, p) for p in platforms),
@@ -91,6 +93,15 @@ def _platforms(spec: Spec, lock: Lock) -> list[str]:
     return [f"platform {name} is asked for but not locked" for name in wanted if name not in locked] + [
         f"platform {name} is locked but no longer asked for" for name in locked if name not in wanted
     ]
+
+
+def _image(spec: Spec, lock: Lock) -> list[str]:
+    """A registry's image is locked for every platform. What its tag names by now is for `--upgrade` to ask."""
+    image = spec.runtime.image
+    if not is_reference(image) or image != lock.requirements.image:
+        return []
+    wanted = spec.environment.platforms
+    return [f"the image {image} is not locked for {name}" for name in wanted if lock.manifest(name) is None]
 
 
 def _settings(asked: Requirements, before: Requirements) -> list[str]:

@@ -163,6 +163,17 @@ class LockedImage(_Table, frozen=True):
     size: int
 
 
+class LockedManifest(_Table, frozen=True):
+    """The image of a registry that programs see as their root, for one platform.
+
+    `digest` is the sha256 of its manifest, which names all that is in it, `size` the bytes of its layers, packed.
+    """
+
+    platform: str
+    digest: Sha256
+    size: int
+
+
 class Lock(_Table, frozen=True):
     """A whole `tykky.lock`. `package` are the environment's own; with a parent, those that it adds or replaces."""
 
@@ -172,6 +183,7 @@ class Lock(_Table, frozen=True):
     platform: tuple[LockedPlatform, ...] = ()
     parent: Parent | None = None
     image: LockedImage | None = None
+    image_manifest: tuple[LockedManifest, ...] = ()
     package: tuple[Package, ...] = ()
 
     def packages(self, platform: str, kind: Kind | None = None) -> tuple[Package, ...]:
@@ -186,6 +198,10 @@ class Lock(_Table, frozen=True):
         ours = {(p.kind, p.name) for p in own}
         theirs = [p for p in self.parent.package if kind in (None, p.kind) and (p.kind, p.name) not in ours]
         return tuple(sorted((*theirs, *own), key=lambda p: (p.kind, p.name)))
+
+    def manifest(self, platform: str) -> LockedManifest | None:
+        """Return what is locked of a registry's image for one platform, or None."""
+        return next((m for m in self.image_manifest if m.platform == platform), None)
 
     def locked_platform(self, name: str) -> LockedPlatform | None:
         """Return the entry of one platform, or None if the lock was not made for it."""

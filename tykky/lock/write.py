@@ -24,6 +24,7 @@ def sorted_lock(lock: Lock) -> Lock:
     return msgspec.structs.replace(
         lock,
         platform=tuple(sorted(lock.platform, key=lambda platform: platform.name)),
+        image_manifest=tuple(sorted(lock.image_manifest, key=lambda manifest: manifest.platform)),
         package=tuple(sorted(lock.package, key=_order)),
     )
 
@@ -42,6 +43,7 @@ def render_lock(lock: Lock) -> str:
         parts += [_table("[[parent.package]]", package) for package in sorted(lock.parent.package, key=_order)]
     if lock.image is not None:
         parts.append(_table("[image]", lock.image))
+    parts += [_table("[[image-manifest]]", manifest) for manifest in lock.image_manifest]
     parts += [_table("[[package]]", package) for package in lock.package]
     return "\n".join(parts)
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import struct
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -125,19 +126,23 @@ def _check_content(path: Path, offset: int, commands: Commands) -> None:
     if listed.status != 0 and "squashfs-root" not in listed.stdout:
         said = (listed.stderr.strip() or listed.stdout.strip()).splitlines()
         raise UnfitImage(f"{path} cannot be listed: {said[0] if said else 'unsquashfs says nothing'}", _FETCH)
-    found = {word.removeprefix("squashfs-root/usr/") for word in listed.stdout.split()}
-    found |= {word.removeprefix("squashfs-root/") for word in found}
+    check_names(os.fspath(path), {word.removeprefix("squashfs-root/") for word in listed.stdout.split()})
+
+
+def check_names(image: str, paths: Set[str]) -> None:
+    """Raise `UnfitImage` for a root with such paths (relative to it) if it lacks a shell or the C library."""
+    found = {name for name in (_SHELL, *_LOADERS.values()) if name in paths or f"usr/{name}" in paths}
     machine = os.uname().machine
     others = [name for name, loader in _LOADERS.items() if name != machine and loader in found]
     loader = _LOADERS.get(machine)
     if loader is not None and loader not in found:
         if others:
-            raise UnfitImage(f"{path} is for {others[0]}, this host is {machine}")
+            raise UnfitImage(f"{image} is for {others[0]}, this host is {machine}")
         raise UnfitImage(
-            f"{path} has no /{loader}", "packages need the GNU C library: take an image of Debian, EL or SUSE"
+            f"{image} has no /{loader}", "packages need the GNU C library: take an image of Debian, EL or SUSE"
         )
     if _SHELL not in found:
-        raise UnfitImage(f"{path} has no /{_SHELL}", "launchers and scripts need a shell: take an image that has one")
+        raise UnfitImage(f"{image} has no /{_SHELL}", "launchers and scripts need a shell: take an image that has one")
 
 
 _FETCH = "fetch or build it again"

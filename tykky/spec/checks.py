@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
+from tykky.spec.image_reference import BadReference, is_reference, parse_reference
 from tykky.spec.model import Build, Conda, CondaRequirement, Environment, Pypi, Runtime, Spec
 from tykky.spec.requirements import (
     BadRequirement,
@@ -224,8 +225,13 @@ def _root(spec: Spec) -> Iterator[Finding]:
     """An image of one's own, and what it shows of the host, the interpreter above all."""
     image, mounts = spec.runtime.image, spec.runtime.mounts
     place: KeyPath = ("runtime", "image")
-    if "://" in image:
-        message = f"{image!r} cannot be used yet: name a SIF or squashfs that was made of it ('apptainer pull')"
+    if is_reference(image):
+        try:
+            parse_reference(image)
+        except BadReference as why:
+            yield Finding(place, f"{image!r} {why}")
+    elif "://" in image:
+        message = f"{image!r} cannot be used: images of registries are 'docker://…'; of others, name a file made of it"
         yield Finding(place, message)
     elif image != "host" and ("/" not in image or re.search(r"[\0-\x1f\x7f]", image) or image.endswith("/")):
         yield Finding(place, f"{image!r} is neither 'host' nor a path with a slash in it, such as './root.sif'")

@@ -172,8 +172,8 @@ class Runtime(_Table, frozen=True):
     image: Annotated[
         str,
         Meta(
-            description="the root programs see; host: this machine's own; else the path of a SIF or squashfs",
-            examples=["host", "./root.sif", "/appl/images/el9.sqfs"],
+            description="the root programs see; host: this machine's own; else the path of a SIF or squashfs, or docker://…",
+            examples=["host", "./root.sif", "/appl/images/el9.sqfs", "docker://rockylinux:9"],
         ),
     ] = "host"
     mounts: Annotated[

@@ -31,8 +31,8 @@ from tykky.resolve.pypi.urls import expanded, file_name, file_path, redacted, wi
 _CHUNK = 1 << 20
 _RETRIES = 3
 _TIMEOUT = 30.0  # seconds without a byte
-_NOT_THE_NETWORK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_PASSING = (408, 429, 500, 502, 503, 504)  # worth a second try
+NOT_THE_NETWORK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+PASSING = (408, 429, 500, 502, 503, 504)  # worth a second try
 
 
 def fetch_artifact(url: str, sha256: str, access: Access, environ: Mapping[str, str]) -> Path:
@@ -85,21 +85,21 @@ def download(
     `on_bytes` hears how many more bytes have come (fewer than none where it starts again). Raises `FetchError`, or
     `OSError` if `target` cannot be written.
     """
-    retries = int(environ.get("UV_HTTP_RETRIES", _RETRIES))
+    retries = retries_of(environ)
     for attempt in range(retries + 1):
         try:
             _download(url, target, environ, on_bytes)
             return
         except urllib.error.HTTPError as error:
-            if error.code not in _PASSING or attempt == retries:
+            if error.code not in PASSING or attempt == retries:
                 status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
                 raise answered(redacted(url), status, tries=attempt + 1) from None
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in _NOT_THE_NETWORK:
+            if isinstance(error, OSError) and error.errno in NOT_THE_NETWORK:
                 error.filename = os.fspath(target)
                 raise
             if attempt == retries:
-                raise not_reached(redacted(url), _why(error), environ, tries=attempt + 1) from None
+                raise not_reached(redacted(url), why_not_reached(error), environ, tries=attempt + 1) from None
         with contextlib.suppress(FileNotFoundError):
             on_bytes(-target.stat().st_size)
         time.sleep(0.5 * 2**attempt)
@@ -117,14 +117,13 @@ def answers(url: str, environ: Mapping[str, str]) -> tuple[str | None, FetchErro
         status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
         return status, None if error.code in (404, 410) else answered(redacted(url), status)
     except (OSError, http.client.HTTPException) as error:
-        return None, not_reached(redacted(url), _why(error), environ)
+        return None, not_reached(redacted(url), why_not_reached(error), environ)
     return "200 OK", None
 
 
 def _download(url: str, target: Path, environ: Mapping[str, str], on_bytes: Callable[[int], object]) -> None:
-    timeout = float(environ.get("UV_HTTP_TIMEOUT", _TIMEOUT))
     request = _request(expanded(url, environ), environ)
-    with _opener(environ).open(request, timeout=timeout) as answer, target.open("wb") as file:
+    with opener(environ).open(request, timeout=timeout_of(environ)) as answer, target.open("wb") as file:
         expected = answer.headers.get("Content-Length")
         while chunk := answer.read(_CHUNK):
             file.write(chunk)
@@ -133,7 +132,18 @@ def _download(url: str, target: Path, environ: Mapping[str, str], on_bytes: Call
             raise http.client.IncompleteRead(b"", int(expected) - file.tell())
 
 
-def _opener(environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
+def retries_of(environ: Mapping[str, str]) -> int:
+    """Return how often a request is made again where that may help."""
+    return int(environ.get("UV_HTTP_RETRIES", _RETRIES))
+
+
+def timeout_of(environ: Mapping[str, str]) -> float:
+    """Return how many seconds may pass without a byte."""
+    return float(environ.get("UV_HTTP_TIMEOUT", _TIMEOUT))
+
+
+def opener(environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
+    """Return what sends requests, with the site's certificates."""
     # urllib finds the proxies itself, in the process's variables.
     context = ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE") or None)
     return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
@@ -163,8 +173,8 @@ def _credentials(
     return None if found is None else (found[0], found[2] or "")
 
 
-def _why(error: OSError | http.client.HTTPException) -> str:
-    """The reason in words that `not_reached` knows."""
+def why_not_reached(error: OSError | http.client.HTTPException) -> str:
+    """Return the reason in words that `not_reached` knows."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, TimeoutError):
         return "operation timed out"
