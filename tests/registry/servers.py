@@ -47,6 +47,9 @@ class Registry:
     authorizations: list[str | None] = field(default_factory=list)
     given: int = 0
     expired: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)  # files that come only when they are released
+    holding: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
 
     def put(self, name: str, tag: str, stored: Stored) -> None:
         """Have an image or index under a tag."""
@@ -97,6 +100,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            if found[2] in registry.held:
+                registry.holding.set()
+                registry.release.wait(60)
             content = registry.files.get(found[2])
             self._answer(404 if content is None else 200, (content or b"") if fault is None else fault)
         elif found := re.fullmatch(r"/v2/(.+)/tags/list", path):
@@ -128,7 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # who asked was killed
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

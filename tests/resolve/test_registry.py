@@ -137,8 +137,8 @@ class TestChoosing:
             ),
             (Stored(b"{}", ""), "its manifest is of the type '', which is of no use here"),
             (
-                Stored(b"[}", OCI_INDEX),
-                "its manifest cannot be read: JSON is malformed: invalid character (byte 1)",
+                Stored(b"not json", OCI_INDEX),
+                "its manifest cannot be read: JSON is malformed: invalid character (byte 4)",
             ),
             (
                 Stored(b'{"manifests": [{"digest": "../../etc", "size": 1}]}', OCI_INDEX),

@@ -227,7 +227,7 @@ class Settings(_Table, frozen=True):
         Meta(description="environments that a spec may extend by their name: name -> environment directory"),
     ] = {}
     mirrors: Annotated[
-        dict[str, str], Meta(description="URL prefix of a channel or index -> URL prefix to ask in its place")
+        dict[str, str], Meta(description="URL prefix of a channel, index or registry -> URL prefix to ask in its place")
     ] = {}
     trust: Trust = msgspec.field(default_factory=Trust)
     policy: Policy = msgspec.field(default_factory=Policy)
