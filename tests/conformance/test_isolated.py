@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +15,19 @@ from tests.conformance.cases import SETUID, USERNS
 from tests.conformance.conftest import Bench, below_srv
 from tests.conformance.roots import MARK, make_tree, pack, pack_sif
 from tests.conformance.stage import PREFIX, publish
+from tests.registry.images import HERE, PLATFORM, archive, archive_of, make_image, make_index, member
+from tests.registry.servers import real_registry
+from tykky.access import Access
+from tykky.layers.root import merged_tree, write_tree
+from tykky.layers.squashfs import pack_argv
 from tykky.process import Commands
+from tykky.resolve.registry.choose import choose
+from tykky.resolve.registry.files import fetch_layer, manifest_of
+from tykky.resolve.registry.server import Registry
 from tykky.runtime.image_file import look_into
 from tykky.runtime.isolated import Root
 from tykky.runtime.model import Launch, Stack
+from tykky.spec.image_reference import parse_reference
 
 SAMPLED = True
 
@@ -51,6 +61,28 @@ def sif(ground: Path, tree: Path) -> Path:
     script.parent.mkdir(parents=True)
     script.write_text("export OF_THE_IMAGE=yes\nexport PATH=/of/the/image\n")
     return pack_sif(root, ground / "root.sif", found)
+
+
+@pytest.fixture(scope="session")
+def of_registry(ground: Path, tree: Path) -> Path:
+    """The root as it comes from Debian's registry, in two layers: what a build makes of it."""
+    folder = ground / "of-registry"
+    folder.mkdir()
+    more = archive([member("etc/mark", b"of the upper layer"), member("etc/.wh.gone")])
+    image = make_image([archive([member("etc/gone", b"")]), archive_of(tree), more])
+    with real_registry(folder) as server:
+        server.push("group/root", "1", make_index({HERE: image}))
+        reference = parse_reference(f"docker://{server.address}/group/root:1")
+        registry = Registry(reference, Access(folder / "cache"), {"HOME": str(folder)})
+        (locked,) = choose(registry, [PLATFORM], {})
+        layers = [fetch_layer(registry, one, lambda _: None) for one in manifest_of(registry, locked.digest).layers]
+    unpacked = folder / "tree"
+    unpacked.mkdir(mode=0o755)
+    write_tree(merged_tree(layers, lambda _: None), layers, unpacked, lambda _: None)
+    image_file = folder / "root.sqfs"
+    subprocess.run(pack_argv(Path("mksquashfs"), unpacked, image_file, level=1), check=True, capture_output=True)
+    image_file.chmod(0o644)
+    return image_file
 
 
 @pytest.fixture
@@ -278,6 +310,44 @@ def test_a_sif_is_an_image_too(bench: Bench, isolated: Callable[..., Path], sif:
     assert done.stderr == ""
     text = "import os; print(os.environ.get('OF_THE_IMAGE'))"
     assert bench.run(place / "bin" / "python", "-c", text).stdout == "None\n"
+
+
+def test_an_image_of_a_registry_is_one_too(bench: Bench, isolated: Callable[..., Path], of_registry: Path, srv: Path):
+    """Made at the build, it lies in the environment's own directory; only the named mounts are there."""
+    inner = srv / "inner"
+    place = isolated(image=of_registry, mounts=(str(inner),), launched=False)
+    name = f".tykky/layers/{'e' * 64}.sqfs"
+    shutil.copy(of_registry, place / name)
+    bench.case.own(place / name)
+    every = tuple(f".tykky/layers/conda-{number}.sqfs" for number in range(3))
+    root = Root(name, of_registry.stat().st_size, mounts=(str(inner),))
+    stack = Stack(PREFIX, every, sizes=tuple((place / one).stat().st_size for one in every))
+    publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs, root=root))
+    if bench.case.mount == "joined":
+        bench.keep(place)
+    done = bench.run(place / "bin" / "python", "-c", WHO)
+    expected = [f"{place}/bin/python", str(place), str(bench.place), "of the upper layer"]
+    assert (json.loads(done.stdout), done.stderr) == (expected, "")
+    paths = (
+        "/srv/of-the-image",
+        "/etc/gone",
+        "/usr/share",
+        "/home",
+        srv / "neighbour",
+        inner,
+        "/proc/self",
+        "/dev/shm",
+    )
+    assert seen(bench, place, *paths) == [True, False, False, False, False, True, True, True]
+    # A private launch sees that it is not what was made.
+    alone = bench.environ(TYKKY_MOUNT="private")
+    os.truncate(place / name, 100)
+    done = bench.run(place / "bin" / "python", "-c", "", check=False, env=alone)
+    said = (
+        f"tykky: {place} is damaged: the image {place}/{name} has 100 bytes, {root.size} were written; "
+        "'tykky build' with its spec and lock makes it again\n"
+    )
+    assert (done.returncode, done.stderr) == (122, said)
 
 
 def test_another_image_than_was_built_with_is_not_used(bench: Bench, isolated: Callable[..., Path], sqfs: Path):

@@ -18,11 +18,9 @@ import pytest
 from tests.conformance.roots import MARK, make_tree
 from tests.end_to_end.conftest import Desk, record, run
 from tests.end_to_end.test_root_image import WHO, spec
-from tests.registry.images import HERE, Stored, archive, archive_of, make_image, make_index, member
+from tests.registry.images import HERE, PLATFORM, Stored, archive, archive_of, make_image, make_index, member
 from tests.registry.servers import RealRegistry, Registry, real_registry, serve
 from tykky.resolve.registry.server import CREDENTIALS_HINT
-
-PLATFORM = {"amd64": "linux-64", "arm64": "linux-aarch64", "ppc64le": "linux-ppc64le"}[HERE]
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 _GO = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le"}
 HERE = _GO[os.uname().machine]  # this machine's architecture, in Go's terms
+PLATFORM = {"amd64": "linux-64", "arm64": "linux-aarch64", "ppc64le": "linux-ppc64le"}[HERE]  # the same in conda's
 OTHER = "arm64" if HERE == "amd64" else "amd64"
 
 
