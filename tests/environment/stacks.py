@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tykky.digests import file_fingerprint, file_sha256
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord, RootRecord
 from tykky.environment.publish import Generation, opened, publish
 from tykky.store.images import Manifest, PackagePaths
 
@@ -77,18 +77,25 @@ def record_of(number: int, **more: Any) -> GenerationRecord:
     )
 
 
-def make(path: Path, *manifests: Manifest, created: str = "2026-11-22T00:00:00+00:00") -> EnvironmentDirectory:
-    """Publish the next generation of an environment directory with these layers."""
+def make(
+    path: Path, *manifests: Manifest, created: str = "2026-11-22T00:00:00+00:00", root: Manifest | None = None
+) -> EnvironmentDirectory:
+    """Publish the next generation of an environment directory with these layers, on a root that was made for it."""
     with opened(path) as directory:
         layers = tuple(
             LayerRecord(m.kind, m.key, m.digest, m.fingerprint, m.size, f".tykky/layers/{m.key}.sqfs")
             for m in (store(directory, manifest) for manifest in manifests)
         )
+        rooted = None
+        if root is not None:
+            made = store(directory, root)
+            rooted = RootRecord("docker://root", LayerRecord.own_image(made.key), made.digest, made.size, 0)
         number = directory.next_number() if directory.exists() else 1
         record = record_of(
             number,
             created=created,
             layers=layers,
+            root=rooted,
             programs=tuple(sorted({name for m in manifests for name in m.programs})),
             top=tuple(sorted({path.partition("/")[0] for m in manifests for path in m.files})),
         )

@@ -75,6 +75,35 @@ def test_the_current_one_stays_however_old(directory: EnvironmentDirectory) -> N
     assert found.kept == (Kept("generation 1", "it is the current one"),)
 
 
+def test_the_image_of_a_root_goes_with_the_last_generation_that_needs_it(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    make(path, layer("a"), created=day(1), root=layer("e", kind="root"))
+    make(path, layer("a"), created=day(11), root=layer("f", kind="root"))
+    directory = make(path, layer("a"), created=day(21), root=layer("f", kind="root"))
+    assert going(plan(directory, None)) == []
+    assert going(plan(directory, 15)) == ["generation 1", "image e00000000000"]
+    assert going(plan(directory, 5)) == ["generation 1", "generation 2", "image e00000000000"]
+    carry_out(directory, plan(directory, 5), lambda count: None)
+    assert {path.stem for path in directory.store.directory.glob("*.sqfs")} == {key("a"), key("f")}
+    # A program that runs in it keeps it.
+    make(path, layer("a"), created=day(22))
+    used = plan(directory, 0, Usage({key("f"): "pid 1 (x)"}, {}))
+    assert Kept("image f00000000000", "pid 1 (x) uses it") in used.kept
+
+
+def test_a_generation_whose_root_is_gone_is_not_rolled_back_to(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    make(path, layer("a"), root=layer("e", kind="root"))
+    directory = make(path, layer("a"))
+    image = directory.store.image(key("e"))
+    image.unlink()
+    with pytest.raises(EnvironmentDirectoryError) as caught:
+        roll_back(directory, 1, lambda record, names: None)
+    assert str(caught.value) == (
+        f"generation 1 of {path} cannot be used:\n  image {image} cannot be read: no such file or directory"
+    )
+
+
 def test_a_generation_whose_images_are_all_in_use_stays(directory: EnvironmentDirectory) -> None:
     found = plan(directory, 5, Usage({A: "pid 1 (x)"}, {}))
     assert going(found)[0] == "generation 2"

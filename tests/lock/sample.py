@@ -4,7 +4,7 @@ import string
 
 from hypothesis import strategies as st
 
-from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package, Requirements, Resolvers
+from tykky.lock.model import LOCK_VERSION, Lock, LockedManifest, LockedPlatform, Package, Requirements, Resolvers
 
 SHA = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
@@ -151,6 +151,7 @@ def locks(draw) -> Lock:
         lock_version=LOCK_VERSION,
         requirements=draw(_requirements),
         resolvers=draw(st.builds(Resolvers, conda=_maybe, pypi=_maybe)),
+        image_manifest=draw(st.sampled_from([(), tuple(LockedManifest(name, SHA, 7) for name in platforms)])),
         platform=tuple(LockedPlatform(name, draw(st.none() | st.just("3.12")), draw(_tuples)) for name in platforms),
         package=tuple(unique[key] for key in sorted(unique)),
     )

@@ -4,7 +4,7 @@ import pytest
 
 from tests.lock.sample import conda, lock_of, pypi, python
 from tykky.lock.freshness import requirements_of, stale_reasons
-from tykky.lock.model import Lock, Requirements
+from tykky.lock.model import Lock, LockedManifest, Requirements
 from tykky.spec.read import parse_spec
 
 
@@ -589,3 +589,28 @@ def test_what_is_needed_is_locked():
     )
     packages += [conda("libgdal"), conda("python_abi"), pypi("tool_z")]
     assert stale_reasons(spec(text), locked_from(text, *packages)) == ()
+
+
+def image(text: str) -> str:
+    return dependencies("numpy") + f'managed-python = true\n[runtime]\nimage = "{text}"\n'
+
+
+def test_an_image_of_a_registry_is_locked_for_every_platform():
+    from msgspec.structs import replace
+
+    two = 'platforms = ["linux-64", "linux-aarch64"]\n'
+    body = image("docker://debian:12")
+    packages = [
+        one for name in ("linux-64", "linux-aarch64") for one in (pypi("numpy", platform=name), python(platform=name))
+    ]
+    lock = locked_from(body, *packages, environment=two, platforms=("linux-64", "linux-aarch64"))
+    one, other = (LockedManifest(name, "ab" * 32, 7) for name in ("linux-64", "linux-aarch64"))
+    assert stale_reasons(spec(body, environment=two), replace(lock, image_manifest=(one, other))) == ()
+    assert stale_reasons(spec(body, environment=two), replace(lock, image_manifest=(one,))) == (
+        "the image docker://debian:12 is not locked for linux-aarch64",
+    )
+    # Another tag is another image; what is locked of the first one says nothing about it.
+    moved = stale_reasons(
+        spec(image("docker://debian:13"), environment=two), replace(lock, image_manifest=(one, other))
+    )
+    assert moved == ("runtime.image changed from docker://debian:12 to docker://debian:13",)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.lock.sample import COMMIT, SHA, conda, lock_of, pypi, python
 from tykky import __version__
 from tykky.errors import LockError
-from tykky.lock.model import Lock
+from tykky.lock.model import Lock, LockedManifest
 from tykky.lock.read import parse_lock, read_lock
 from tykky.lock.write import render_lock
 
@@ -238,6 +238,27 @@ def test_an_interpreter_of_another_version_than_its_platform_has():
 def test_a_platform_listed_twice():
     assert refused(HEAD + '[[platform]]\nname = "linux-64"\n')[0] == [
         "tykky.lock:6: platform[1].name: 'linux-64' is listed twice"
+    ]
+
+
+MANIFEST = f'[[image-manifest]]\nplatform = "linux-64"\ndigest = "{SHA}"\nsize = 7\n'
+
+
+def test_an_image_is_locked_once_for_each_platform():
+    assert parse_lock(HEAD + MANIFEST).manifest("linux-64") == LockedManifest("linux-64", SHA, 7)
+    assert parse_lock(HEAD + MANIFEST).manifest("linux-aarch64") is None
+    assert refused(HEAD + MANIFEST * 2)[0] == [
+        "tykky.lock:10: image-manifest[1].platform: the image is locked twice for linux-64"
+    ]
+    assert refused(HEAD + MANIFEST.replace("linux-64", "linux-ppc64le"))[0] == [
+        "tykky.lock:6: image-manifest[0].platform: it is for 'linux-ppc64le', which is no [[platform]] of this lock"
+    ]
+    assert refused(HEAD + MANIFEST.replace(SHA, "sha256:" + SHA))[0] == [
+        f"tykky.lock:7: image-manifest[0].digest: 'sha256:{SHA}' is not allowed: a sha256 is 64 lower case hexadecimal "
+        "digits"
+    ]
+    assert refused(HEAD + f'[image]\ndigest = "{SHA}"\nsize = 7\n' + MANIFEST)[0] == [
+        "tykky.lock:8: image-manifest: the image is a file ([image]) and one of a registry"
     ]
 
 
