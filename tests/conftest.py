@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.living import naming
+
 pytest_plugins = ["tests.channel.fixtures"]
 
 # Shells start what they put into the background with SIGINT ignored, and every program that a test starts would inherit
@@ -92,12 +94,4 @@ def _mounts_below(base: str) -> list[str]:
 
 
 def _processes_naming(base: str) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:  # ended meanwhile, or somebody else's
-            continue
-        if int(process.name) not in (os.getpid(), os.getppid()) and any(base in word for word in words):
-            found.append(f"{process.name}: {' '.join(words)}")
-    return found
+    return [f"{process}: {' '.join(words)}" for process, words in naming(base).items()]

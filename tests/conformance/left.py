@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from tests.living import until
+
+__all__ = ["left", "until"]
 
 
 def left(place: Path) -> dict[int, str]:
@@ -20,11 +22,3 @@ def left(place: Path) -> dict[int, str]:
             if os.fsencode(place) in text:
                 found[int(process.name)] = words.replace(b"\0", b" ").decode(errors="replace")
     return found
-
-
-def until(what: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something that has to come, for a while that is long on a busy machine too."""
-    limit = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < limit
-        time.sleep(0.02)

@@ -15,7 +15,8 @@ import pytest
 
 from tests.conformance.cases import USER, prepared, skip_unless_possible
 from tests.conformance.conftest import Bench
-from tests.conformance.test_one_mount_per_node import FOREVER, keepers, processes, served, until
+from tests.conformance.test_one_mount_per_node import FOREVER, keepers, served, until
+from tests.living import programs_naming
 
 pytestmark = pytest.mark.cluster
 
@@ -161,7 +162,7 @@ def test_a_step_shares_and_takes_its_mounts_along(bench: Bench, slurm: dict[str,
         assert len(set().union(*by_step.values())) == 4
         # The steps end, the job does not.
         until(lambda: not keepers(bench))
-        until(lambda: processes(place) == [])
+        until(lambda: programs_naming(place) == [])
     finally:
         bench.run("scancel", number, env=environ)
 
@@ -177,4 +178,4 @@ def test_a_cancelled_job_leaves_nothing(bench: Bench, slurm: dict[str, str]):
     (one,) = keepers(bench)
     assert served(one)
     bench.run("scancel", number, env=environ)
-    until(lambda: not served(one) and processes(place) == [])
+    until(lambda: not served(one) and programs_naming(place) == [])

@@ -7,12 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.conftest import Bench
+from tests.living import naming, until
 
 ARGUMENTS = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(os.fsencode(a) for a in sys.argv[1:]))"
 
@@ -205,10 +205,8 @@ def test_it_stops_and_goes_on(bench: Bench, environment: Path):
     with bench.start(environment / "bin" / "python", "-c", text, process_group=0) as running:
         assert running.stdout.readline() == "up\n"
         os.killpg(running.pid, signal.SIGTSTP)
-        until = time.monotonic() + 30
-        while not (stopped := os.waitpid(running.pid, os.WUNTRACED | os.WNOHANG))[0] and time.monotonic() < until:
-            time.sleep(0.01)
-        assert os.WIFSTOPPED(stopped[1]) and os.WSTOPSIG(stopped[1]) == signal.SIGTSTP, stopped
+        _, stopped = os.waitpid(running.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(stopped) and os.WSTOPSIG(stopped) == signal.SIGTSTP, stopped
         os.killpg(running.pid, signal.SIGCONT)
         out, _ = running.communicate("on\n", timeout=60)
     assert (running.returncode, out) == (0, "on\n")
@@ -363,28 +361,11 @@ def test_waiting_for_nothing_left_over(bench: Bench):
     environment = bench.environment(idle=2)
     text = "import os, time; print('up', flush=True); print(os.getpid(), flush=True); time.sleep(60)"
     with _started(bench, environment, text) as running:
-        assert running.stdout is not None
         program = int(running.stdout.readline())
-        assert _servers(environment)
+        assert naming(environment)
         os.kill(program, signal.SIGKILL)
         running.wait(30)
-    until = time.monotonic() + 20
-    while _servers(environment) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert _servers(environment) == []
+    until(lambda: not naming(environment))
     assert str(environment) not in Path("/proc/self/mountinfo").read_text()
     left = [path.name for path in (bench.place / "home" / "run").rglob("*") if path.is_file()]
     assert [name for name in left if not name.startswith("probe-")] == []
-
-
-def _servers(environment: Path) -> list[str]:
-    """Return the command lines of living processes that name the environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if str(environment) in words and str(os.getpid()) != process.parent.name:
-            found.append(words.replace("\0", " "))
-    return found

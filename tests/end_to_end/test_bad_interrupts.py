@@ -20,6 +20,7 @@ from tests.channel import Served
 from tests.end_to_end.conftest import Desk, record, run
 from tests.end_to_end.specs import conda, pypi
 from tests.end_to_end.traces import names, state, wait_until_nothing_names
+from tests.living import naming
 from tests.resolve.pypi_index import Index
 from tests.sample import sampled
 from tests.wheelmaker import make_project, make_wheel
@@ -221,18 +222,8 @@ def test_after_kill_9_the_next_build_works(desk: Desk, wheels_spec: Spec, home: 
 
 
 def _runs(program: str, place: Path) -> bool:
-    return any(program in words and str(place) in words for _, words in _all_processes())
+    return any(program in " ".join(words) for words in naming(place).values())
 
 
 def _processes_of(program: Path) -> list[int]:
-    return [pid for pid, words in _all_processes() if f"{program} " in words and "/bin/sh" in words]
-
-
-def _all_processes() -> list[tuple[int, str]]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            found.append((int(process.name), (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()))
-        except (OSError, UnicodeDecodeError):
-            continue
-    return found
+    return [process for process, words in naming(program).items() if "/bin/sh" in words]

@@ -7,6 +7,8 @@ import stat
 import time
 from pathlib import Path
 
+from tests.living import naming
+
 _PATIENCE = 20.0  # seconds until processes that were told to end must be gone
 
 
@@ -45,12 +47,4 @@ def _mounts(place: Path) -> list[str]:
 
 
 def _processes(place: Path) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-        except OSError:
-            continue
-        if int(process.name) != os.getpid() and f"{place}/" in words:
-            found.append(f"{process.name}: {words}")
-    return found
+    return [f"{process}: {' '.join(words)}" for process, words in naming(f"{place}/").items()]

@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.layers.stacks import PREFIX, SITE, TAG, Bench, Built, without_network
+from tests.living import programs_naming, until
 from tests.ordinary import as_ordinary_user, open_place, why_not_ordinary
 from tykky.errors import ArtifactError, BuildError, RuntimeUnavailable
 from tykky.layers import upper
@@ -281,11 +280,11 @@ def test_what_a_script_leaves_in_the_background_ends_with_it(bench: Bench, stack
     left.write_text("sleep 1000\n")
     post = bench.script(f"sh '{left}' &\n echo made >\"$TYKKY_BUILD_PREFIX/share/made\"\n")
     assert "share/made" in bench.layer("it", stack, post, overlay=overlay).shown
-    _wait_for(lambda: not _programs(bench.folder))
+    until(lambda: not programs_naming(bench.folder))
     with pytest.raises(ScriptFailed) as raised:
         bench.layer("again", stack, bench.script(f"sh '{left}' &\nexit 7\n"), overlay=overlay)
     assert str(raised.value) == "post.sh failed: sh failed with exit status 7"
-    _wait_for(lambda: not _programs(bench.folder))
+    until(lambda: not programs_naming(bench.folder))
 
 
 def test_scripts_run_one_after_the_other(bench: Bench, stack: list[Path]) -> None:
@@ -385,31 +384,12 @@ def test_nothing_stays_mounted_when_a_build_is_stopped(bench: Bench, stack: list
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     argv = [sys.executable, "-c", INTERRUPTED, *map(str, (bench.folder, post, *stack))]
     with subprocess.Popen(argv, env=environ, stderr=subprocess.DEVNULL, start_new_session=True) as build:
-        _wait_for(started.exists)
-        assert _programs(bench.folder).count("squashfuse_ll") == 2
+        until(started.exists)
+        assert programs_naming(bench.folder).count("squashfuse_ll") == 2
         build.send_signal(number)
     if number != signal.SIGINT:
         started.unlink()  # nobody was left to end the script
-    _wait_for(lambda: not _programs(bench.folder))
-
-
-def _programs(folder: Path) -> list[str]:
-    """Return the programs that run and name `folder`: the servers of images, and scripts."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(folder).encode() in (process / "cmdline").read_bytes():
-                found.append((process / "comm").read_text().strip())
-        except OSError:  # ended meanwhile
-            continue
-    return found
-
-
-def _wait_for(condition: Callable[[], bool], patience: float = 30.0) -> None:
-    until = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: not programs_naming(bench.folder))
 
 
 def test_an_ordinary_user(monkeypatch: pytest.MonkeyPatch) -> None:
