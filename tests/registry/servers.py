@@ -45,6 +45,7 @@ class Registry:
     elsewhere: str | None = None  # where files are, by a redirect
     requests: list[str] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
     given: int = 0
     expired: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)  # files that come only when they are released
@@ -79,7 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif registry.wants_token and not self._known():
             realm = registry.realm or f"http://{registry.address}/token"
             self.send_response(401)
-            self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="a registry",scope="ignored"')
+            name = re.sub(r"/(manifests|blobs|tags)/.*", "", path.removeprefix("/v2/"))
+            challenge = f'Bearer realm="{realm}",service="a registry",scope="repository:{name}:pull"'
+            self.send_header("WWW-Authenticate", challenge)
             self.send_header("Content-Length", "0")
             self.end_headers()
         else:
@@ -115,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         registry = self.registry
         asked = parse_qs(urlsplit(self.path).query)
         assert asked["service"] == ["a registry"]
-        assert re.fullmatch(r"repository:[a-z/]+:pull", asked["scope"][0])
+        registry.scopes.append(asked["scope"][0])
         if registry.credentials is not None:
             expected = base64.b64encode(":".join(registry.credentials).encode()).decode()
             if self.headers.get("Authorization") != f"Basic {expected}":

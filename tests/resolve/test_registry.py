@@ -361,7 +361,7 @@ class TestWhoAsks:
         registry = ask()
         assert choose(registry, [NATIVE], {}) == (locked(IMAGE),)
         fetch_layer(registry, layer_of(PLAIN), lambda count: None)
-        assert server.given == 1
+        assert server.scopes == ["repository:group/root:pull"]
 
     def test_a_token_that_ran_out_is_asked_for_again(self, server: Server, ask):
         server.wants_token = True
@@ -417,6 +417,17 @@ class TestWhoAsks:
             f"docker://{server.address}/group/root:1 cannot be had: {server.address} answered 401 Unauthorized",
             CREDENTIALS_HINT,
         )
+
+    def test_a_mirror_gets_its_own_credentials(self, server: Server, tmp_path: Path, home: Path):
+        """And a token for the name that the image has there."""
+        server.wants_token, server.credentials = True, ("ada", "of the mirror")
+        server.put("cache/root", "1", IMAGE)
+        registrys, mirrors = ({"auth": encoded(f"ada:{whose}")} for whose in ("of the registry", "of the mirror"))
+        config_of(home, {"registry.example.org": registrys, server.address: mirrors})
+        access = Access(tmp_path, mirrors={"https://registry.example.org/v2": f"http://{server.address}/v2/cache"})
+        registry = Registry(parse_reference("docker://registry.example.org/root:1"), access, {"HOME": str(home)})
+        assert choose(registry, [NATIVE], {}) == (locked(IMAGE),)
+        assert server.scopes == ["repository:cache/root:pull"]
 
     def test_credentials_are_not_sent_in_the_clear(self, tmp_path: Path, home: Path, server: Server):
         """A registry on https whose tokens are given over http: nobody is asked."""

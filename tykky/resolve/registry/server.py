@@ -142,7 +142,7 @@ class Registry:
 
     def _granted(self, headers: Message) -> str | None:
         """Return what to say to a registry that wants to know who asks; None if there is nothing to say."""
-        credentials = basic_credentials(self.reference.registry, self.environ)
+        credentials = basic_credentials(self._asked_server(), self.environ)
         for challenge in headers.get_all("WWW-Authenticate") or ():
             scheme, _, rest = challenge.strip().partition(" ")
             if scheme.lower() == "bearer":
@@ -151,9 +151,16 @@ class Registry:
                 return f"Basic {credentials}"
         return None
 
+    def _asked_server(self) -> str:
+        """Return who is asked: a mirror gets its own credentials, not those of the registry."""
+        asked = self._url("")
+        return self.reference.registry if asked == f"{self.reference.url}/" else urlsplit(asked).netloc
+
     def _token(self, challenge: Mapping[str, str], credentials: str | None) -> str:
         realm = challenge.get("realm", "")
-        asked = {"service": challenge.get("service"), "scope": f"repository:{self.reference.name}:pull"}
+        # A mirror may have another name for the image.
+        scope = challenge.get("scope") or f"repository:{self.reference.name}:pull"
+        asked = {"service": challenge.get("service"), "scope": scope}
         query = urlencode({key: value for key, value in asked.items() if value})
         url = self.access.mirrored(f"{realm}{'&' if '?' in realm else '?'}{query}")
         schemes = {"https", urlsplit(self._url("")).scheme}
