@@ -138,7 +138,7 @@ def _text(printed: bytes) -> str:
     return printed.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Import Tykky, and what its verbs import only when they need it; compile the templates of launches."""
     import tykky
 
@@ -224,5 +224,5 @@ def _exit(status: int) -> None:
 
 
 if __name__ == "__main__":
-    _prepare()
+    prepare()
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ready import prepare
+
 # The last argument that is a path says the most: where something goes. None: the first argument is a descriptor.
 _X86_64 = {
     1: ("write", None), 18: ("pwrite64", None), 20: ("writev", None), 40: ("sendfile", None), 326: ("copy", None),
@@ -215,26 +217,9 @@ def _ptrace(request: int, pid: int, address: int | None, data: int | None) -> No
             raise OSError(error, os.strerror(error), "ptrace")
 
 
-def _warm() -> None:
-    """Import what the verbs import only when they need it."""
-    import importlib
-    import pkgutil
-
-    import jinja2.ext  # noqa: F401
-
-    import tykky
-
-    for room in ("cli", "environment", "guard", "layers", "lock", "runtime", "spec", "store", "toml"):
-        package = importlib.import_module(f"tykky.{room}")
-        for module in pkgutil.iter_modules(package.__path__, f"tykky.{room}."):
-            if module.name != "tykky.layers.compile_worker":
-                importlib.import_module(module.name)
-    assert tykky.__version__
-
-
 def main(out: str) -> None:
     """Answer requests until there are no more."""
-    _warm()
+    prepare()
     for line in sys.stdin:
         request = json.loads(line)
         print(json.dumps(carry_out(Run(**request), Path(out))), flush=True)

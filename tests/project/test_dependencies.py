@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ MODULES = {"conda-lock": "conda_lock", "py-rattler": "rattler", "rich-click": "r
 PROGRAMS = {"uv": "find_uv", "pip-tools": "piptools"}
 
 
+@cache
 def _imported() -> set[str]:
     """Return the top-level names that any module of Tykky imports."""
     names = set()
