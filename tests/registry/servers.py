@@ -25,6 +25,9 @@ import pytest
 
 from tests.registry.images import Stored
 
+# Whom a registry that is not public knows, and the line of its htpasswd file: bcrypt, the one kind it takes.
+ADA = "ada:of-the-test"
+_HTPASSWD = "ada:$2b$04$myG2fCg6jCtGNaYZneaJF.f76E/n9w02P2YccyyYfAnsFelCkktNC\n"
 UNPACKED = Path("/opt/docker-registry/usr/bin/docker-registry")  # tests/hosts/setup.sh
 
 
@@ -163,34 +166,36 @@ def serve() -> Iterator[Registry]:
 
 @dataclass(frozen=True)
 class RealRegistry:
-    """Debian's docker-registry, as it runs."""
+    """Debian's docker-registry, as it runs; with `public` false, for ADA alone."""
 
     address: str
+    public: bool = True
 
     def push(self, name: str, tag: str, stored: Stored) -> None:
         """Push an image or index by the registry's own API."""
         root = f"http://{self.address}/v2/{name}"
         for one in (*stored.manifests, stored):
             for digest, content in one.files.items():
-                place = _send("POST", f"{root}/blobs/uploads/", b"").headers["Location"]
+                place = self._send("POST", f"{root}/blobs/uploads/", b"").headers["Location"]
                 place = place if "://" in place else f"http://{self.address}{place}"
-                _send(
+                self._send(
                     "PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}", content, "application/octet-stream"
                 )
             reference = tag if one is stored else one.digest
-            _send("PUT", f"{root}/manifests/{reference}", one.body, one.media_type)
+            self._send("PUT", f"{root}/manifests/{reference}", one.body, one.media_type)
 
-
-def _send(method: str, url: str, body: bytes, kind: str | None = None) -> urllib.request.addinfourl:
-    headers = {} if kind is None else {"Content-Type": kind}
-    request = urllib.request.Request(url, data=body, method=method, headers=headers)
-    # Not through a proxy of whoever runs the tests.
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
-        return answer  # type: ignore[no-any-return]
+    def _send(self, method: str, url: str, body: bytes, kind: str | None = None) -> urllib.request.addinfourl:
+        headers = {} if kind is None else {"Content-Type": kind}
+        if not self.public:
+            headers["Authorization"] = f"Basic {base64.b64encode(ADA.encode()).decode()}"
+        request = urllib.request.Request(url, data=body, method=method, headers=headers)
+        # Not through a proxy of whoever runs the tests.
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            return answer  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager
-def real_registry(folder: Path) -> Iterator[RealRegistry]:
+def real_registry(folder: Path, *, public: bool = True) -> Iterator[RealRegistry]:
     """Run Debian's registry with its files in `folder`; skip where it is not."""
     program = shutil.which("docker-registry") or (str(UNPACKED) if UNPACKED.exists() else None)
     if program is None:
@@ -200,6 +205,10 @@ def real_registry(folder: Path) -> Iterator[RealRegistry]:
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {json.dumps(str(folder / 'files'))}}}}}\n"
         "http: {addr: '127.0.0.1:0'}\n"
     )
+    if not public:
+        (folder / "htpasswd").write_text(_HTPASSWD)
+        with configuration.open("a") as file:
+            file.write(f"auth: {{htpasswd: {{realm: tests, path: {json.dumps(str(folder / 'htpasswd'))}}}}}\n")
     server = subprocess.Popen([program, "serve", configuration], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
         assert server.stderr is not None
@@ -210,7 +219,7 @@ def real_registry(folder: Path) -> Iterator[RealRegistry]:
             said += line
         drain = threading.Thread(target=server.stderr.read, daemon=True)
         drain.start()
-        yield RealRegistry(found[1].decode())
+        yield RealRegistry(found[1].decode(), public)
     finally:
         server.terminate()
         server.wait(30)

@@ -26,8 +26,8 @@ from tests.registry.images import (
     make_index,
     member,
 )
+from tests.registry.servers import ADA, real_registry, serve
 from tests.registry.servers import Registry as Server
-from tests.registry.servers import real_registry, serve
 from tykky.access import Access
 from tykky.errors import ArtifactError, FetchError, ResolveError, TykkyError
 from tykky.lock.model import LockedManifest
@@ -486,3 +486,18 @@ class TestReal:
             assert hint == "there are one, 9"
             said, _ = fails(FetchError, lambda: choose(registry("nobodys:1"), [NATIVE], {}))
             assert said == f"docker://{server.address}/nobodys:1 cannot be had: {server.address} has no image nobodys"
+
+    def test_one_that_is_not_public(self, tmp_path: Path, home: Path):
+        with real_registry(tmp_path, public=False) as server:
+            server.push("group/root", "9", IMAGE)
+            reference = parse_reference(f"docker://{server.address}/group/root:9")
+
+            def asked() -> tuple[LockedManifest, ...]:
+                return choose(Registry(reference, Access(tmp_path / "cache"), {"HOME": str(home)}), [NATIVE], {})
+
+            assert fails(FetchError, asked) == (
+                f"{reference.written} cannot be had: {server.address} answered 401 Unauthorized",
+                CREDENTIALS_HINT,
+            )
+            config_of(home, {server.address: {"auth": encoded(ADA)}})
+            assert asked() == (locked(IMAGE),)
