@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tykky.lock.model import Lock
-from tykky.site import Settings
+from tykky.site.model import Settings
 from tykky.spec.model import Spec
 from tykky.spec.schema import SCHEMA_URL
 

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from tykky.errors import SiteError, SpecError
-from tykky.toml import convert, dotted, mismatches, parse, read_text, replace_text, without
+from tykky.toml.document import dotted, parse, read_text
+from tykky.toml.files import replace_text
+from tykky.toml.mismatch import mismatches
 from tykky.toml.positions import locate
+from tykky.toml.strict import convert, without
 
 
 class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

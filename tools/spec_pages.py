@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from tykky.lock.model import Lock
-from tykky.site import Settings
+from tykky.site.model import Settings
 from tykky.spec.model import Spec
 
 Schema: TypeAlias = dict[str, Any]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Access:
+
+class Access(Struct, frozen=True):
     """Where to ask and where to keep.
 
     `mirrors` maps a URL prefix to the URL prefix to use in its place; locks always hold the left side, so that

@@ -9,7 +9,8 @@ This module imports nothing of ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class TykkyError(Exception):
@@ -33,8 +34,7 @@ class UsageError(TykkyError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing wrong in a file: `where` is a dotted key (`pypi.dependencies[2]`), `line` counts from 1."""
 
     message: str

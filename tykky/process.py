@@ -12,12 +12,12 @@ import errno
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from tykky.errors import ToolError
 
@@ -64,6 +64,8 @@ def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def which(program: str, *, hint: str) -> Path:
     """Return the path of `program` on PATH, or raise `ToolError` with `hint` (how to get it)."""
+    import shutil  # with three libraries of compression; most programs are run by their path
+
     found = shutil.which(program)
     if found is None:
         raise ToolError(f"{program} is not on PATH", hint=hint)
@@ -76,8 +78,7 @@ def tail(text: str, lines: int = _TAIL_LINES) -> str:
     return "\n".join(kept[-lines:])
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """A program that ended: its argv, exit status (negative: killed by that signal) and output as text."""
 
     argv: tuple[str, ...]
@@ -99,8 +100,7 @@ class CommandFailed(ToolError):
         super().__init__(f"{name} {how}", hint=hint, output=tail(finished.stderr or finished.stdout))
 
 
-@dataclass(slots=True)
-class Commands:
+class Commands(Struct):
     """Runs programs and keeps a log of them.
 
     `log` (if given) receives every command line and everything it printed; nothing of it is lost when the
@@ -126,6 +126,23 @@ class Commands:
         `environ` is added to the variables the program sees. `timeout` is in seconds. Raises `ToolError` if
         the program cannot be started, `CommandFailed` if it fails and `check` is true.
         """
+        with self.start(argv, cwd=cwd, environ=environ, stdin=stdin, hint=hint) as running:
+            return running.finished(check=check, timeout=timeout)
+
+    @contextlib.contextmanager
+    def start(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        hint: str | None = None,
+    ) -> Iterator[Running]:
+        """Start a program and let it run during the block, which asks for its output when it needs it.
+
+        If the block ends without having asked, the program is ended. Raises `ToolError` if it cannot be started.
+        """
         words = tuple(os.fspath(word) for word in argv)
         self._write(f"$ {shlex.join(words)}\n")
         with _started(
@@ -136,15 +153,9 @@ class Commands:
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as child:
-            try:
-                out, err = child.communicate(stdin, timeout)
-            except subprocess.TimeoutExpired:
-                raise ToolError(f"{Path(words[0]).name} did not end within {timeout:g} s", hint=hint) from None
-        finished = Finished(words, child.returncode, out, err)
-        self._write(finished.stdout + finished.stderr)
-        if check and finished.status != 0:
-            raise CommandFailed(finished, hint=hint)
-        return finished
+            yield Running(words, child, stdin, hint, self._write)
+            if child.returncode is None:
+                _end(child)
 
     def stream(
         self,
@@ -192,6 +203,29 @@ class Commands:
             # A cache that cannot be written ends what needs it; a log alone is no reason to.
             with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
+
+
+class Running(Struct, frozen=True):
+    """A program that runs. `log` takes what it prints."""
+
+    argv: tuple[str, ...]
+    child: subprocess.Popen[str]
+    stdin: str | None
+    hint: str | None
+    log: Callable[[str], None]
+
+    def finished(self, *, check: bool = True, timeout: float | None = None) -> Finished:
+        """Wait for the program's end and return its output; raise as `Commands.run` does."""
+        try:
+            out, err = self.child.communicate(self.stdin, timeout)
+        except subprocess.TimeoutExpired:
+            message = f"{Path(self.argv[0]).name} did not end within {timeout:g} s"
+            raise ToolError(message, hint=self.hint) from None
+        finished = Finished(self.argv, self.child.returncode, out, err)
+        self.log(finished.stdout + finished.stderr)
+        if check and finished.status != 0:
+            raise CommandFailed(finished, hint=self.hint)
+        return finished
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from tykky.cli.main import main
 from tykky.cli.shadow import shadowing_function
 from tykky.cli.shell_text import PARTS, functions_here, program, shell_functions
 from tykky.runtime.probe import Finding
-from tykky.site import load_site
+from tykky.site.load import load_site
 
 HOSTILE = "a'b\\$(touch x)`touch y`\"*;é"
 PROGRAMS = Path(sys.executable).parent

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from tykky.digests import file_fingerprint, file_sha256
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord, RootRecord

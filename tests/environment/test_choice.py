@@ -16,7 +16,7 @@ from tykky.errors import BuildError
 from tykky.layers.keys import Base, PlannedLayer
 from tykky.layers.stack import Target, plan_stack
 from tykky.lock.model import Lock, Package, Requirements
-from tykky.site import Policy
+from tykky.site.model import Policy
 from tykky.spec.model import Build, Conda, Environment, Pypi, Spec
 from tykky.store.images import Manifest, PackagePaths, dump_manifest
 

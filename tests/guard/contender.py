@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tykky.guard import Pace, guarded
+from tykky.guard.files import Pace
+from tykky.guard.hold import guarded
 
 # Nobody here is on another host, so nobody needs the silence: who is taken for dead by it is a failure.
 PACE = Pace(beat=0.05, look=0.01, silence=1e6)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tykky.guard import forget, guarded, is_forsaken
+from tykky.guard.hold import forget, guarded, is_forsaken
 
 # Dies while it holds the guard, or in the middle of giving it back: before the unlink number N.
 DIES = """
 import os, sys
 from pathlib import Path
-from tykky.guard import guarded
+from tykky.guard.hold import guarded
 left, unlink = int(sys.argv[2]), Path.unlink
 def dying(path, missing_ok=False):
     global left

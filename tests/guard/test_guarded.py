@@ -22,9 +22,9 @@ from msgspec.structs import replace
 from tests import flockless
 from tests.ordinary import as_ordinary_user, open_place
 from tykky.errors import Busy
-from tykky.guard import Holder, Pace, guarded
-from tykky.guard.files import Files, Watch, look
-from tykky.guard.holder import dump, holding, this_process
+from tykky.guard.files import Files, Pace, Watch, look
+from tykky.guard.hold import guarded
+from tykky.guard.holder import Holder, dump, holding, this_process
 
 HASTY = Pace(beat=0.02, look=0.02, silence=0.3)
 PATIENT = Pace(beat=0.02, look=0.02, silence=1e6)
@@ -390,7 +390,7 @@ def test_a_guard_is_given_back_on_a_full_disk(tmp_path):
     if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
         pytest.skip("mounting a small tmpfs needs root")
     code = (
-        "import os, sys; from pathlib import Path; from tykky.guard import guarded\n"
+        "import os, sys; from pathlib import Path; from tykky.guard.hold import guarded\n"
         "place = Path(sys.argv[1])\n"
         "with guarded(place / 'guard', 'build', wait=False, say=print):\n"
         "    try:\n"

@@ -37,7 +37,7 @@ from tykky.process import Commands
 from tykky.progress import Silent
 from tykky.resolve.parent import own
 from tykky.runtime.interpreter import find_interpreter
-from tykky.site import Site
+from tykky.site.offer import Site
 from tykky.spec.model import Build, Conda, Environment, Pypi, Spec
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers

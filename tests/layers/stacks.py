@@ -23,8 +23,9 @@ from tykky.layers.staged import finish
 from tykky.layers.workshop import Inside, Workshop
 from tykky.process import Commands
 from tykky.progress import Silent
-from tykky.site import Build as SiteBuild
-from tykky.site import Settings, Site
+from tykky.site.model import Build as SiteBuild
+from tykky.site.model import Settings
+from tykky.site.offer import Site
 from tykky.store.images import Store
 
 PREFIX = "/tykky/demo"

@@ -18,8 +18,9 @@ from tests.ordinary import as_ordinary_user, open_place, why_not_ordinary
 from tykky.errors import ArtifactError, BuildError, RuntimeUnavailable
 from tykky.layers import upper
 from tykky.layers.script import ScriptFailed
-from tykky.site import Runtime as SiteRuntime
-from tykky.site import Settings, Site
+from tykky.site.model import Runtime as SiteRuntime
+from tykky.site.model import Settings
+from tykky.site.offer import Site
 
 EVERYTHING = r"""
 set -e

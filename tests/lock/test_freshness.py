@@ -3,7 +3,8 @@
 import pytest
 
 from tests.lock.sample import conda, lock_of, pypi, python
-from tykky.lock.freshness import requirements_of, stale_reasons
+from tykky.lock.asked import requirements_of
+from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock, LockedManifest, Requirements
 from tykky.spec.read import parse_spec
 

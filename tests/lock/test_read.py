@@ -268,12 +268,12 @@ def test_conda_and_pypi_may_have_the_same_name():
 
 def test_a_thousand_packages_are_read_without_the_slow_path(monkeypatch):
     """Positions are worked out only for a message; that is what keeps reading fast."""
-    import tykky.toml.document
+    import tykky.toml.positions
 
     def never(text: str) -> None:
         raise AssertionError("positions were worked out")
 
-    monkeypatch.setattr(tykky.toml.document, "locate", never)
+    monkeypatch.setattr(tykky.toml.positions, "locate", never)
     lock = lock_of(*(pypi(f"p{number}") for number in range(1000)))
     assert len(parse_lock(render_lock(lock)).package) == 1000
 

@@ -71,7 +71,8 @@ class Asking:
         return PypiRequest(requirements=requirements, **settings)
 
     def __call__(self, *requirements: str, access: dict[str, Any] | None = None, **more: Any) -> tuple[Package, ...]:
-        return self.resolver(**(access or {})).resolve(self.request(*requirements, **more), self.notebook)
+        with self.resolver(**(access or {})).ask(self.request(*requirements, **more)) as asked:
+            return asked.read(self.notebook)
 
 
 def versions(packages: tuple[Package, ...]) -> dict[str, str]:

@@ -16,10 +16,11 @@ from tykky.errors import FetchError, ResolveError, ToolError
 from tykky.lock.model import Package
 from tykky.process import Commands
 from tykky.resolve.ports import PypiRequest
+from tykky.resolve.pypi.preferences import preferences
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.trouble import Asked
 from tykky.resolve.pypi.uv import UvResolver, compile_arguments
-from tykky.resolve.pypi.uv_answer import Graph, preferences, read_answer
+from tykky.resolve.pypi.uv_answer import Graph, read_answer
 from tykky.resolve.pypi.uv_report import UvReport, read_uv_report
 from tykky.resolve.pypi.uv_trouble import uv_error
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tykky.errors import ResolveError, ToolError
-from tykky.lock.freshness import requirements_of
+from tykky.lock.asked import requirements_of
 from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package
 from tykky.progress import Reporter, Silent
-from tykky.resolve.ports import CondaRequest, PypiRequest, PythonRequest
-from tykky.resolve.solve import Ports, Question, Upgrade, resolve
+from tykky.resolve.ports import CondaRequest, PypiAsked, PypiRequest, PythonRequest
+from tykky.resolve.solve import Ports, Question, Upgrade, ask, resolve
 from tykky.runtime.interpreter import Interpreter
-from tykky.spec.model import Spec
+from tykky.spec.model import Environment, Spec
 from tykky.spec.read import parse_spec
 
 
@@ -44,6 +47,14 @@ def cpython(version: str, platform: str = "linux-64") -> Package:
 
 
 @dataclass
+class Answer:
+    packages: tuple[Package, ...]
+
+    def read(self, reporter: Reporter) -> tuple[Package, ...]:
+        return self.packages
+
+
+@dataclass
 class Resolvers:
     """Both resolvers in one: answers what it was given and keeps what it heard."""
 
@@ -52,17 +63,22 @@ class Resolvers:
     conda_heard: list[CondaRequest] = field(default_factory=list)
     pypi_heard: list[PypiRequest] = field(default_factory=list)
     host: tuple[str, ...] = ("3.11.2",)
+    at_work: list[str] = field(default_factory=list)
     pythons: Pythons = field(default_factory=Pythons)
 
     def identify(self) -> str:
         return "fake 1.0"
 
-    def resolve(self, request: CondaRequest | PypiRequest, reporter: Reporter) -> tuple[Package, ...]:
-        if isinstance(request, CondaRequest):
-            self.conda_heard.append(request)
-            return tuple(p for p in self.conda_answer if p.platform == request.platform)
+    def resolve(self, request: CondaRequest, reporter: Reporter) -> tuple[Package, ...]:
+        self.conda_heard.append(request)
+        return tuple(p for p in self.conda_answer if p.platform == request.platform)
+
+    @contextlib.contextmanager
+    def ask(self, request: PypiRequest) -> Iterator[PypiAsked]:
         self.pypi_heard.append(request)
-        return tuple(p for p in self.pypi_answer if p.platform == request.platform)
+        self.at_work.append(request.platform)
+        yield Answer(tuple(p for p in self.pypi_answer if p.platform == request.platform))
+        self.at_work.remove(request.platform)
 
     def interpreter(self, wanted: str | None) -> Interpreter:
         for version in self.host:
@@ -217,3 +233,11 @@ def test_an_interpreter_that_is_no_longer_wanted_goes() -> None:
     before = locked(MANAGED, cpython("3.11.4"))
     lock = resolve(Question(spec('[pypi]\ndependencies = ["cowsay"]\n'), Path("/p"), before), Resolvers().ports())
     assert lock.packages("linux-64", "python") == ()
+
+
+def test_all_platforms_are_asked_before_the_first_answer_is_read() -> None:
+    two = msgspec.structs.replace(BOTH, environment=Environment(name="x", platforms=("linux-64", "linux-aarch64")))
+    resolvers = Resolvers(tuple(conda("python", "3.12.4", name) for name in two.environment.platforms))
+    with ask(Question(two, Path("/base")), resolvers.ports()):
+        assert resolvers.at_work == ["linux-64", "linux-aarch64"]
+    assert resolvers.at_work == []

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from tykky.errors import SiteError
-from tykky.site import cache_directory
+from tykky.site.cache import cache_directory
 
 
 def no_cache(**environ: str) -> tuple[str, str | None]:

@@ -12,7 +12,10 @@ import pytest
 import tomli
 
 from tykky.errors import SiteError
-from tykky.site import Policy, Site, Striping, load_site, settings_table
+from tykky.site.load import load_site
+from tykky.site.model import Policy, Striping
+from tykky.site.offer import Site
+from tykky.site.table import settings_table
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples" / "sites").glob("*.toml"))

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tykky.errors import SiteError
-from tykky.site import Init, Policy, Runtime, Settings, Site, Striping, load_site
+from tykky.site.load import load_site
+from tykky.site.model import Init, Policy, Runtime, Settings, Striping
+from tykky.site.offer import Site
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +44,8 @@ def test_the_files_are_where_the_documents_say(tmp_path):
     named.write_text("[policy]\nflatten-from = 4\ngc-grace = 4\n")
     (home / ".config" / "tykky" / "site.toml").write_text("[policy]\ngc-grace = 5\n")
     program = (
-        "import os; from tykky.site import load_site; site = load_site(os.environ); print(site.policy, *site.files)"
+        "import os; from tykky.site.load import load_site\n"
+        "site = load_site(os.environ); print(site.policy, *site.files)"
     )
     script = 'mount -t overlay -o "lowerdir=$1:/etc" etc /etc && exec "$2" -c "$3"'
     argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", etc, sys.executable, program]

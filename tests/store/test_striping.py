@@ -14,7 +14,7 @@ import pytest
 
 from tests.store.test_tiers import CONTENT, KEY, Said, fill
 from tykky.process import Commands
-from tykky.site import Striping
+from tykky.site.model import Striping
 from tykky.store.images import Store
 from tykky.store.striping import stripe, stripe_argv
 from tykky.store.tiers import Tiers

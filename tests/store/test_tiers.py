@@ -9,15 +9,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.ordinary import NOBODY, as_ordinary_user, open_place
 from tykky.digests import document_key, file_fingerprint, file_sha256
 from tykky.progress import Phase, Silent, Unit
-from tykky.site import Settings, Site
+from tykky.site.model import Settings
+from tykky.site.offer import Site
 from tykky.store.images import Manifest, Store, dump_manifest
 from tykky.store.tiers import Tiers, tiers_of
 

@@ -12,7 +12,8 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common, spec_file
+from tykky.cli.options import common, spec_file
+from tykky.cli.plain_words import Place
 from tykky.cli.plan_report import show_plan
 from tykky.cli.ports import LaunchPublisher, open_access, open_relatives, open_site, open_workshop
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for
@@ -33,7 +34,7 @@ from tykky.process import Commands
 from tykky.progress import Reporter
 from tykky.resolve.local import drifted_sources
 from tykky.runtime.interpreter import Interpreter, find_interpreter
-from tykky.site import cache_directory
+from tykky.site.cache import cache_directory
 from tykky.spec.read import read_spec
 from tykky.spec.record_exec import OneOff, plan_record, record, take_back
 from tykky.store.images import Store

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.ports import open_relatives, site_binds, site_programs
 from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory
@@ -20,9 +21,11 @@ from tykky.errors import RuntimeUnavailable, TykkyError
 from tykky.layers.squashfs import known_problem
 from tykky.lock.read import read_lock
 from tykky.runtime.probe import Finding, Host, probe_host, usable
-from tykky.site import Setting, Site, load_site, settings_table
+from tykky.site.load import load_site
+from tykky.site.offer import Site
+from tykky.site.table import Setting, settings_table
 from tykky.store.striping import stripe_argv
-from tykky.toml import dotted
+from tykky.toml.document import dotted
 
 _MARKS = {"ok": "found", "warn": "look", "missing": "missing"}
 _WIDEST = 60  # characters of a value; all of it is in --json

@@ -16,7 +16,8 @@ from tykky.spec.requirements import (
     check_conda_version,
     parse_pypi,
 )
-from tykky.toml import read_text, replace_text
+from tykky.toml.document import read_text
+from tykky.toml.files import replace_text
 
 _CONDA = re.compile(
     r"(?:(?P<channel>\S+)::)?(?P<name>[^\s=<>!~]+)(?:\s*(?P<version>[=<>!~*\d(]\S*)(?:\s+(?P<build>\S+))?)?"

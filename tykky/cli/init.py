@@ -13,14 +13,16 @@ from pathlib import Path
 
 from tykky.cli.clicks import click
 from tykky.cli.editing import one_of
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.errors import SpecError, ToolError, UsageError
 from tykky.process import Commands
 from tykky.runtime.interpreter import find_interpreter
-from tykky.site import Init, load_site
+from tykky.site.load import load_site
+from tykky.site.model import Init
 from tykky.spec.read import parse_spec
 from tykky.spec.template import Sources, new_spec
-from tykky.toml import replace_text
+from tykky.toml.files import replace_text
 
 _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
 _DEFAULT_CONDA_PYTHON = "3.12.*"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,25 +11,21 @@ from tykky.access import Access
 from tykky.cli.clicks import click
 from tykky.cli.options import common, spec_file
 from tykky.cli.ports import open_access, open_relatives, open_site, resolver_ports
-from tykky.cli.reporters import JsonReporter, reporter_for
-from tykky.environment.directory import EnvironmentDirectory
-from tykky.environment.parent import Relatives, moved_on, parent_of
+from tykky.cli.reporters import reporter_for
 from tykky.errors import LockError, LockStale, Problem, SpecError
-from tykky.lock.changes import Change, changes, image_changes
-from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock, LockedImage, LockedManifest, Parent
 from tykky.lock.read import read_lock
-from tykky.lock.write import write_lock
-from tykky.process import Commands
 from tykky.progress import Reporter
-from tykky.resolve.local import drifted_sources
-from tykky.resolve.solve import Question, Upgrade, resolve
+from tykky.resolve.solve import Question, Upgrade, ask
 from tykky.spec.image_reference import is_reference
 from tykky.spec.model import Spec
 from tykky.spec.read import read_spec
 
 if TYPE_CHECKING:
+    from tykky.cli.lock_report import LockReport
+    from tykky.environment.parent import Relatives
     from tykky.environment.root_image import Named
+    from tykky.site.offer import Site
 
 
 @click.command()
@@ -74,10 +67,9 @@ def command(
     spec = read_spec(spec_path)
     lock_path = spec_path.with_name("tykky.lock")
     site = open_site()
-    relatives = open_relatives(site, spec_path.absolute().parent)
-    output = _Output(lock_path, as_json, quiet)
+    directory = spec_path.absolute().parent
     if check:
-        _check(spec, relatives, output, _named(spec, spec_path))
+        _check(spec, open_relatives(site, directory), _report(lock_path, as_json, quiet), _named(spec, spec_path))
         return
     _check_platforms(spec, spec_path, platforms)
     _check_not_empty(spec, spec_path)
@@ -89,19 +81,28 @@ def command(
     as_before = not platforms and not rebase and upgrade == Upgrade()
     named = _named(spec, spec_path)
     if previous is not None and as_before and not _reasons(spec, previous, lock_path, named):
-        output.report(previous, None, written=False)
-        output.moved_on(previous, relatives)
+        _report(lock_path, as_json, quiet).show(previous, None, site, written=False)
         return
     access = open_access(site, offline=offline)
-    parent = _parent(spec, previous, relatives, rebase=rebase)
-    question = Question(spec, relatives.directory, previous, platforms, upgrade, parent)
+    parent = _parent(spec, previous, site, directory, rebase=rebase)
+    question = Question(spec, directory, previous, platforms, upgrade, parent)
     image = None if named is None else _lock_image(named, reporter)
     manifests = _lock_manifests(spec, previous, access, reporter, again=upgrade.all)
-    lock = resolve(question, resolver_ports(spec, access, reporter, site.python_downloads))
-    lock = msgspec.structs.replace(lock, image=image, image_manifest=manifests)
+    with ask(question, resolver_ports(spec, access, reporter, site.python_downloads)) as asked:
+        # While uv waits for its index, all is done that does not wait for uv: imports above all.
+        from tykky.lock.write import prepare, write_lock
+
+        report = _report(lock_path, as_json, quiet)
+        prepare(parent)
+        lock = msgspec.structs.replace(asked.lock(), image=image, image_manifest=manifests)
     written = write_lock(lock_path, lock)
-    output.report(lock, previous, written=written)
-    output.moved_on(lock, relatives)
+    report.show(lock, previous, site, written=written)
+
+
+def _report(lock_path: Path, as_json: bool, quiet: bool) -> LockReport:
+    from tykky.cli.lock_report import LockReport
+
+    return LockReport(lock_path, as_json, quiet)
 
 
 def _named(spec: Spec, spec_path: Path) -> Named | None:
@@ -114,6 +115,7 @@ def _named(spec: Spec, spec_path: Path) -> Named | None:
 
 def _lock_image(named: Named, reporter: Reporter) -> LockedImage:
     from tykky.environment.root_image import lock_image
+    from tykky.process import Commands
 
     return lock_image(named, Commands(), reporter)
 
@@ -129,6 +131,9 @@ def _lock_manifests(
 
 
 def _reasons(spec: Spec, lock: Lock, lock_path: Path, named: Named | None) -> tuple[str, ...]:
+    from tykky.lock.freshness import stale_reasons
+    from tykky.resolve.local import drifted_sources
+
     stale = (*stale_reasons(spec, lock), *drifted_sources(lock, lock_path.absolute().parent))
     if named is None or stale:
         return stale
@@ -138,27 +143,26 @@ def _reasons(spec: Spec, lock: Lock, lock_path: Path, named: Named | None) -> tu
     return () if moved is None else (moved,)
 
 
-def _check(spec: Spec, relatives: Relatives, output: _Output, named: Named | None) -> None:
-    lock = read_lock(output.lock_path)
-    reasons = _reasons(spec, lock, output.lock_path, named)
+def _check(spec: Spec, relatives: Relatives, report: LockReport, named: Named | None) -> None:
+    lock = read_lock(report.lock_path)
+    reasons = _reasons(spec, lock, report.lock_path, named)
     if reasons:
         lines = "\n".join(f"  {reason}" for reason in reasons)
-        raise LockStale(f"{output.lock_path} is out of date:\n{lines}", hint="run 'tykky lock'")
-    if output.as_json:
-        moved = moved_on(lock, relatives, at_home=True)
-        print(json.dumps({"fresh": True} | ({"parent": moved} if moved else {}), ensure_ascii=False))
-    elif not output.quiet:
-        print(f"{output.lock_path} answers the spec")
-    output.moved_on(lock, relatives)
+        raise LockStale(f"{report.lock_path} is out of date:\n{lines}", hint="run 'tykky lock'")
+    report.fresh(lock, relatives)
 
 
-def _parent(spec: Spec, previous: Lock | None, relatives: Relatives, *, rebase: bool) -> Parent | None:
+def _parent(spec: Spec, previous: Lock | None, site: Site, directory: Path, *, rebase: bool) -> Parent | None:
     """Return the environment to add to: the generation that is locked, unless another one is asked for."""
     asked = spec.environment.extends
     if asked is None:
         return None
     if previous is not None and previous.parent is not None and previous.requirements.extends == asked and not rebase:
         return previous.parent
+    from tykky.environment.directory import EnvironmentDirectory
+    from tykky.environment.parent import parent_of
+
+    relatives = open_relatives(site, directory)
     return parent_of(EnvironmentDirectory(relatives.place(asked)), relatives)
 
 
@@ -185,58 +189,12 @@ def _upgrade(everything: bool, names: tuple[str, ...], previous: Lock | None) ->
         return Upgrade(all=everything)
     from difflib import get_close_matches
 
-    from packaging.utils import canonicalize_name
+    from tykky.spec.names import canonical_name
 
-    wanted = frozenset(canonicalize_name(name) for name in names)
-    known = {canonicalize_name(p.name) for p in previous.package} if previous is not None else set()
+    wanted = frozenset(canonical_name(name) for name in names)
+    known = {canonical_name(p.name) for p in previous.package} if previous is not None else set()
     for name in sorted(wanted - known):
         close = get_close_matches(name, sorted(known), n=1)
         problem = Problem(f"{name} is not locked", suggestion=close[0] if close else None)
         raise LockError("tykky.lock", [problem], hint="names are those of packages in the lock")
     return Upgrade(names=wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    """How to say what was done."""
-
-    lock_path: Path
-    as_json: bool
-    quiet: bool
-
-    def report(self, lock: Lock, previous: Lock | None, *, written: bool) -> None:
-        """Say what has changed against the previous lock."""
-        changed = changes(previous, lock) if written else ()
-        if self.as_json:
-            import sys
-
-            JsonReporter(sys.stdout).emit(
-                "result", lock=str(self.lock_path), written=written, changes=[change.as_json() for change in changed]
-            )
-            return
-        if self.quiet:
-            return
-        if not written:
-            print(f"{self.lock_path} is up to date")
-            return
-        before = None if previous is None else previous.parent
-        if lock.parent is not None and lock.parent != before:
-            was = "" if before is None or before.path != lock.parent.path else f"{before.generation} -> "
-            print(f"  on {lock.parent.name} ({lock.parent.path}), generation {was}{lock.parent.generation}")
-        for platform, text in image_changes(previous, lock):
-            print(f"  {text}  ({platform})")
-        for change in changed if previous is not None or lock.parent is None else _own(changed, lock):
-            print(change.render())
-        print(f"wrote {self.lock_path}")
-
-    def moved_on(self, lock: Lock, relatives: Relatives) -> None:
-        """Say so if the extended environment is not what is locked any more."""
-        said = None if self.as_json or self.quiet else moved_on(lock, relatives, at_home=True)
-        if said is not None:
-            print(f"{said}; 'tykky lock --rebase' takes what is there now")
-
-
-def _own(changed: Sequence[Change], lock: Lock) -> list[Change]:
-    """Return the changes that are not just what the extended environment brings."""
-    own = {(package.kind, package.name) for package in lock.package}
-    return [change for change in changed if (change.kind, change.name) in own]

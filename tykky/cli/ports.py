@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from tykky import runtime
 from tykky.access import Access
-from tykky.digests import Json, document_key
 from tykky.lock.model import Package
 from tykky.process import Commands, which
 from tykky.progress import Reporter
 from tykky.runtime.interpreter import find_interpreter
-from tykky.site import Site, cache_directory, load_site
+from tykky.site.cache import cache_directory
+from tykky.site.load import load_site
+from tykky.site.offer import Site
 from tykky.spec.model import Spec
 
 if TYPE_CHECKING:
+    from tykky.digests import Json
     from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
     from tykky.environment.parent import Relatives
     from tykky.layers.workshop import Inside, Workshop
@@ -49,6 +53,9 @@ def open_access(site: Site, *, offline: bool) -> Access:
 
 def find_uv() -> Path:
     """Return the uv that belongs to this Tykky, else the one on PATH."""
+    beside = Path(sys.executable).with_name("uv")
+    if sys.prefix != sys.base_prefix and beside.is_file():  # in a venv scripts stand beside its Python (PEP 405)
+        return beside
     import sysconfig
 
     own = Path(sysconfig.get_path("scripts")) / "uv"
@@ -171,8 +178,7 @@ def open_workshop(site: Site, access: Access, commands: Commands, reporter: Repo
     return workshop
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchPublisher:
+class LaunchPublisher(Struct, frozen=True):
     """Writes the launcher, launch.sh and the mount points of a generation."""
 
     site: Site
@@ -253,5 +259,7 @@ class LaunchPublisher:
 @cache
 def templates_digest() -> str:
     """Return the sha256 of everything that launch texts are rendered from."""
+    from tykky.digests import document_key
+
     files = sorted((Path(runtime.__file__).parent / "templates").iterdir())
     return document_key({path.name: path.read_text("utf-8") for path in files if path.is_file()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from datetime import datetime
@@ -138,6 +137,8 @@ class JsonReporter:
 
     def emit(self, event: str, **fields: object) -> None:
         """Write one event."""
+        import json
+
         print(json.dumps({"event": event, **fields}, ensure_ascii=False), file=self._out, flush=True)
 
     def phase(self, title: str, *, total: int | None = None, unit: Unit = "steps") -> Phase:

@@ -58,7 +58,7 @@ def _sites(environ: Mapping[str, str]) -> Mapping[str, str]:
     if not _has_settings(environ):
         return {}
     from tykky.errors import SiteError
-    from tykky.site import load_site
+    from tykky.site.load import load_site
 
     try:
         return {name: os.fspath(path) for name, path in load_site(environ).environments.items()}

@@ -17,7 +17,7 @@ from tykky.layers.change import Moves
 from tykky.layers.keys import Holds, PlannedLayer, flat_layer
 from tykky.layers.merged import Merged
 from tykky.layers.stack import Target
-from tykky.site import Policy
+from tykky.site.model import Policy
 from tykky.store.images import Manifest, NewerManifest, Store, load_manifest
 from tykky.store.tiers import Tiers
 

@@ -13,10 +13,10 @@ P/.tykky/points.sqfs               those that a root of its own may lack, for su
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
@@ -122,8 +122,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, rename="kebab"):
         return (*(layer.key for layer in self.layers), *(() if root is None else (root,)))
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentDirectory:
+class EnvironmentDirectory(Struct, frozen=True):
     """One P. Nothing is read before it is asked for."""
 
     path: Path

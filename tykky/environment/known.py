@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, is_of_ancestor
 from tykky.errors import EnvironmentDirectoryError
@@ -18,8 +19,7 @@ from tykky.errors import EnvironmentDirectoryError
 Origin = Literal["user", "site", "here"]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """One environment. `name` is what `tykky activate` takes; `record` is None where `problem` says what is wrong."""
 
     name: str

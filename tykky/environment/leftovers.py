@@ -17,7 +17,7 @@ from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.publish import launcher_names, make_current, unfinished_names
 from tykky.environment.scratch import remove_tree, scratch_left_behind
 from tykky.errors import EnvironmentDirectoryError
-from tykky.guard import forget, is_forsaken
+from tykky.guard.hold import forget, is_forsaken
 from tykky.guard.ownership import left_behind
 from tykky.runtime.host_image import STAGE as HOST_STAGE
 

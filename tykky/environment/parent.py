@@ -11,11 +11,10 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from packaging.utils import canonicalize_name
+from msgspec import Struct
 
 from tykky.environment.checked import check_sha256, was_checked
 from tykky.environment.directory import EnvironmentDirectory, LayerRecord, closed
@@ -25,6 +24,7 @@ from tykky.layers.merged import Merged, merge
 from tykky.lock.model import Lock, Package, Parent, ParentLayer
 from tykky.lock.read import read_lock
 from tykky.progress import Reporter
+from tykky.spec.names import canonical_name
 from tykky.store.images import Manifest, load_manifest
 
 # What an installed distribution is called by its metadata directory or file (PEP 376, PEP 427).
@@ -34,8 +34,7 @@ _METADATA = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Relatives:
+class Relatives(Struct, frozen=True):
     """How parents are found and whom to trust.
 
     `directory` is where relative paths start, `named` are the site's environments, `owners` the uids whose images may
@@ -119,7 +118,7 @@ def _with_provides(packages: Iterable[Package], merged: Merged) -> tuple[Package
 
 def _distributions(paths: Iterable[str]) -> set[str]:
     found = (_METADATA.search(path) for path in paths)
-    return {f"{canonicalize_name(match['name'])}=={match['version']}" for match in found if match is not None}
+    return {f"{canonical_name(match['name'])}=={match['version']}" for match in found if match is not None}
 
 
 def recorded_lock(directory: EnvironmentDirectory) -> Lock | None:

@@ -24,7 +24,7 @@ from tykky.layers.stack import Target, plan_target, script_digests
 from tykky.lock.freshness import stale_reasons
 from tykky.lock.model import Lock
 from tykky.runtime.interpreter import Interpreter
-from tykky.site import Policy
+from tykky.site.model import Policy
 from tykky.spec.model import Spec
 from tykky.store.images import Store
 from tykky.store.tiers import Tiers

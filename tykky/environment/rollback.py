@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.publish import cannot_write, make_current, shown_names
 from tykky.errors import EnvironmentDirectoryError
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBack:
+class RolledBack(Struct, frozen=True):
     """The generation that runs now, the number of the one before, and whether anything was done."""
 
     record: GenerationRecord

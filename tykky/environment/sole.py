@@ -9,7 +9,7 @@ from pathlib import Path
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.leftovers import clear
 from tykky.environment.publish import cannot_write
-from tykky.guard import guarded
+from tykky.guard.hold import guarded
 
 
 @contextlib.contextmanager

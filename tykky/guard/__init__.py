@@ -1,5 +1,7 @@
 """One process at a time, on any file system and between hosts: a guard is a file, published by a hard link.
 
+    from tykky.guard.hold import guarded
+
     with guarded(directory / "guard", f"build of {directory}", wait=True, say=reporter.note):
         ...
 
@@ -8,9 +10,3 @@ mechanisms would not exclude each other. What counts is that the guard's name is
 (`holder.py`), a holder that other hosts cannot look at touches it now and then, and of those who find it left behind
 exactly one removes it (`files.py`).
 """
-
-from tykky.guard.files import Pace
-from tykky.guard.hold import Held, forget, guarded, is_forsaken
-from tykky.guard.holder import Holder
-
-__all__ = ["Held", "Holder", "Pace", "forget", "guarded", "is_forsaken"]

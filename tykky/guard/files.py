@@ -19,12 +19,12 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from tykky.guard.holder import Holder, Process, Verdict, dump, holding, judge, parse, start_of
 
@@ -32,8 +32,7 @@ _MOST = 1 << 16  # bytes of a guard that are looked at
 _FOLLOW_NOTHING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How often things are done, in seconds: a holder's sign of life, a waiter's look (at most), and after how
     much silence a holder that cannot be looked at is taken as dead."""
 
@@ -42,8 +41,7 @@ class Pace:
     silence: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A guard file at one moment. `touched` is its time of change in nanoseconds, by whatever clock."""
 
     raw: bytes
@@ -75,15 +73,13 @@ def look(path: Path) -> Seen | None:
     return Seen(raw, status.st_mtime_ns, parse(raw))
 
 
-@dataclass(slots=True)
-class _Quiet:
+class _Quiet(Struct):
     seen: Seen
     last: float
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """What one waiter has seen so far. Only its own clock counts, and only time in which it could look:
     when a file server stands still, holders and waiters stand still together."""
 
@@ -114,8 +110,7 @@ class Watch:
         return quiet.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(Struct, frozen=True):
     """The files of the guard `path`, in the hands of one process."""
 
     path: Path
@@ -124,7 +119,7 @@ class Files:
     def publish(self, name: Path, raw: bytes) -> bool:
         """Give `raw` the name; return whether that worked, False if the name is taken."""
         here = self.watch.here
-        private = f".{self.path.name}.{here.place}-{here.pid}-{here.start}-{secrets.token_hex(4)}"
+        private = f".{self.path.name}.{here.place}-{here.pid}-{here.start}-{os.urandom(4).hex()}"
         private_path = self.path.with_name(private)
         try:
             descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FOLLOW_NOTHING, 0o644)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,7 +80,7 @@ def holding(process: Process, what: str) -> Holder:
         user=current_user(),
         what=_plain(what),
         since=datetime.now(UTC).replace(microsecond=0),
-        nonce=secrets.token_hex(8),
+        nonce=os.urandom(8).hex(),
     )
 
 

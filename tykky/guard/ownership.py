@@ -12,8 +12,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +40,7 @@ def make_private(parent: Path, start: str) -> Path:
 def private_name(start: str) -> str:
     """Return a name for this process alone that begins with `start`, at most 70 bytes longer."""
     here = this_process()
-    return f"{start}{'-'.join(_place(here))}-{here.pid}-{here.start}-{secrets.token_hex(4)}"
+    return f"{start}{'-'.join(_place(here))}-{here.pid}-{here.start}-{os.urandom(4).hex()}"
 
 
 def is_left_behind(name: str, start: str) -> bool:
@@ -85,10 +83,20 @@ def sweep(place: Path, start: str) -> None:
     """
     for path in left_behind(place, start):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         else:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def temporary_place() -> Path:
+    """Return the directory for temporary files: as `tempfile.gettempdir` finds it, and quickly where that is plain."""
+    named = Path(next((place for name in ("TMPDIR", "TEMP", "TMP") if (place := os.environ.get(name))), "/tmp"))  # noqa: S108
+    if named.is_absolute() and named.is_dir() and os.access(named, os.W_OK | os.X_OK):
+        return named
+    import tempfile  # with random numbers of every distribution
+
+    return Path(tempfile.gettempdir())
 
 
 @contextlib.contextmanager
@@ -102,7 +110,13 @@ def private_directory(parent: Path, start: str) -> Iterator[Path]:
     try:
         yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        _remove(made)
+
+
+def _remove(tree: Path) -> None:
+    import shutil  # with three libraries of compression, for which what is made here must not wait
+
+    shutil.rmtree(tree, ignore_errors=True)
 
 
 def _place(process: Process) -> tuple[str, str, str]:

@@ -13,11 +13,10 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from packaging.utils import canonicalize_name
-
 from tykky.errors import ArtifactError
 from tykky.layers.tree import make_scripts_relocatable, replace_file, true_record
 from tykky.lock.model import Package
+from tykky.spec.names import canonical_name
 from tykky.store.images import PackagePaths
 
 # Files uv writes that tell of this host or this moment. REQUESTED says who asked for a package, which a
@@ -70,12 +69,12 @@ def installed_paths(root: Path, packages: Sequence[Package]) -> tuple[PackagePat
 
     Raises `ArtifactError` for a record that names a path outside the prefix.
     """
-    versions = {canonicalize_name(p.name): (p.name, p.version) for p in packages}
+    versions = {canonical_name(p.name): (p.name, p.version) for p in packages}
     found = []
     for site in _site_packages(root):
         real = _real_paths(root)
         for info in sorted(site.glob("*.dist-info")):
-            canonical = canonicalize_name(info.name.removesuffix(".dist-info").rpartition("-")[0])
+            canonical = canonical_name(info.name.removesuffix(".dist-info").rpartition("-")[0])
             name, version = versions.get(canonical, (canonical, info.name))
             found.append(PackagePaths(name, version, "pypi", _recorded(root, site, info, real)))
     return tuple(sorted(found, key=lambda package: package.name))

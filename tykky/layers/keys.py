@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
 from tykky.digests import document_key
 from tykky.layers.squashfs import BLOCK_SIZE
 from tykky.lock.model import Package
 from tykky.spec.model import Pypi, Spec
+from tykky.spec.names import canonical_name
 
 # Raised whenever the same inputs would give another tree: a fix in normalising, another launcher header.
 TREE_FORMAT = 4
@@ -240,7 +239,7 @@ def _pypi_package(spec: Spec, package: Package) -> dict[str, Any]:
         document["config-settings"] = {
             name: value if isinstance(value, str) else list(value) for name, value in settings.items()
         }
-    if canonicalize_name(package.name) in {canonicalize_name(name) for name in spec.pypi.no_build_isolation}:
+    if canonical_name(package.name) in {canonical_name(name) for name in spec.pypi.no_build_isolation}:
         document["no-build-isolation"] = True
     return document
 
@@ -249,6 +248,6 @@ def _settings(pypi: Pypi, name: str) -> Mapping[str, str | tuple[str, ...]]:
     """Return the build settings of a package, whichever spelling of its name the spec uses (PEP 503)."""
     found: dict[str, str | tuple[str, ...]] = {}
     for package, settings in pypi.config_settings.items():
-        if canonicalize_name(package) == canonicalize_name(name):
+        if canonical_name(package) == canonical_name(name):
             found.update(settings)
     return found

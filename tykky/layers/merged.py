@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from tykky.store.images import Manifest, PackagePaths
 
 PackageName: TypeAlias = tuple[str, str]  # kind, name
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """A mounted stack.
 
     `packages` are the installed ones with what they claim; `origin` says from which layer (0 is the bottom) each of

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import tomli_w
-from packaging.utils import canonicalize_name
 
 from tykky.digests import file_sha256
 from tykky.errors import ArtifactError, BuildError
@@ -29,6 +28,7 @@ from tykky.layers.workshop import Enter, Workshop
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, full_disk_hint
 from tykky.spec.model import Pypi, Spec
+from tykky.spec.names import canonical_name
 
 if TYPE_CHECKING:
     from tykky.layers.wheels import Surroundings
@@ -295,8 +295,8 @@ def _install_all(
 
     Returns the packages and the wheels they came from, by name.
     """
-    unisolated = {canonicalize_name(name) for name in project.pypi.no_build_isolation}
-    first = [p for p in packages if p.source == "wheel" or canonicalize_name(p.name) not in unisolated]
+    unisolated = {canonical_name(name) for name in project.pypi.no_build_isolation}
+    first = [p for p in packages if p.source == "wheel" or canonical_name(p.name) not in unisolated]
     second = [p for p in packages if p not in first]
     files = _install_batch(first, project, base, place.builder, place, workshop)
     files |= _install_batch(second, project, base, place.against, place, workshop)

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from msgspec import structs
+
 from tykky.digests import file_fingerprint
 from tykky.errors import BuildError, ToolError
 from tykky.layers import bytecode, upper
@@ -161,7 +163,7 @@ def run_scripts(
 
     `enter` makes command lines that run inside. Raises `ScriptFailed`.
     """
-    commands = replace(workshop.commands, environ=_impersonal(workshop.commands))
+    commands = structs.replace(workshop.commands, environ=_impersonal(workshop.commands))
     variables = _variables(prefix, environ, workshop)
     alone = Alone() if workshop.inside.script_network else without_network(enter, commands)
     for script in scripts:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from tykky import __version__
 from tykky.digests import file_fingerprint, file_sha256
 from tykky.layers import bytecode
@@ -118,7 +120,7 @@ def commit(planned: PlannedLayer, staged: Staged, store: Store, workshop: Worksh
 def _identified(packages: Sequence[PackagePaths], planned: PlannedLayer) -> tuple[PackagePaths, ...]:
     """Return the packages with their identities, as the plan names them."""
     return tuple(
-        replace(package, identity=planned.identities.get((package.kind, package.name), package.identity))
+        structs.replace(package, identity=planned.identities.get((package.kind, package.name), package.identity))
         for package in packages
     )
 
@@ -178,7 +180,7 @@ def with_bytecode(
     for package in packages:
         extra = compiled.get(f"{package.kind}:{package.name}", [])
         paths = tuple(sorted({path for path in (*package.paths, *extra) if path in present}))
-        result.append(replace(package, paths=paths))
+        result.append(structs.replace(package, paths=paths))
     return tuple(result)
 
 

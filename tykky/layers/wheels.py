@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from tykky.digests import Json, document_key
@@ -34,6 +34,7 @@ from tykky.resolve.pypi.download import require_sha256
 from tykky.resolve.pypi.question import DEFAULT_INDEX, cutoff
 from tykky.resolve.pypi.urls import expanded, redacted
 from tykky.resolve.pypi.uv_report import read_uv_report
+from tykky.spec.names import canonical_name
 
 __all__ = ["Surroundings", "build_wheel", "local_wheel", "sdist_problems", "wheel_problems"]
 
@@ -77,14 +78,14 @@ class Surroundings:
 
     def isolated(self, name: str) -> bool:
         """Whether a package's build sees only what it asks for."""
-        return canonicalize_name(name) not in {canonicalize_name(n) for n in self.no_build_isolation}
+        return canonical_name(name) not in {canonical_name(n) for n in self.no_build_isolation}
 
     def settings(self, name: str) -> dict[str, list[str]]:
         """The settings for a package's build backend."""
         return {
             key: [values] if isinstance(values, str) else list(values)
             for package, settings in self.config_settings.items()
-            if canonicalize_name(package) == canonicalize_name(name)
+            if canonical_name(package) == canonical_name(name)
             for key, values in settings.items()
         }
 
@@ -262,7 +263,7 @@ def _check(package: Package, out: Path) -> None:
         name, version, _, _ = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as error:
         raise ArtifactError(f"the build of {package.name} gave {wheel.name!r}: {error}") from None
-    if name != canonicalize_name(package.name) or version != Version(package.version):
+    if name != canonical_name(package.name) or version != Version(package.version):
         raise BuildError(
             f"the source of {package.name} {package.version} builds {name} {version}",
             hint="run 'tykky lock' to lock what it is now",

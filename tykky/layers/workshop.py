@@ -12,7 +12,7 @@ from tykky.access import Access
 from tykky.layers.squashfs import Version
 from tykky.process import Commands
 from tykky.progress import Reporter
-from tykky.site import Striping
+from tykky.site.model import Striping
 
 # Turns a command line into one that runs where some layers are visible at the prefix.
 Enter: TypeAlias = Callable[[Sequence[str]], list[str]]

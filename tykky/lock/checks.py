@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from tykky.lock.model import Lock, Package, Parent
 from tykky.spec.requirements import URL_SCHEMES, split_url
-from tykky.toml import KeyPath
+
+if TYPE_CHECKING:
+    from tykky.toml.positions import KeyPath
 
 # Names, versions and builds become file names: one component, not hidden, no way up.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -25,8 +29,7 @@ _CONDA_SUFFIXES = (".conda", ".tar.bz2")
 INTERPRETER_SUFFIXES = (".tar.gz", ".tgz")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing wrong, and where."""
 
     path: KeyPath

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from packaging.utils import canonicalize_name
-
 from tykky.lock.model import Lock, LockedPlatform, Package
+from tykky.spec.names import canonical_name
 from tykky.spec.requirements import conda_name
 
 # What stands before a version, an extra or a build; anything else was not written by a resolver, and is passed over.
@@ -22,8 +21,8 @@ def missing(lock: Lock, platform: LockedPlatform) -> tuple[LockedPlatform, list[
     """Return the platform and which packages are needed there but not locked."""
     conda, pypi = lock.held(platform.name, "conda"), lock.held(platform.name, "pypi")
     conda_names = {package.name.lower() for package in conda}
-    names = {str(canonicalize_name(package.name)) for package in pypi}
-    names |= {canonicalize_name(entry.partition("==")[0]) for package in conda for entry in package.provides}
+    names = {str(canonical_name(package.name)) for package in pypi}
+    names |= {canonical_name(entry.partition("==")[0]) for package in conda for entry in package.provides}
     found = [_reason(package, name) for package in conda for name in _conda_needs(package) if name not in conda_names]
     found += [_reason(package, name) for package in pypi for name in _pypi_needs(package) if name not in names]
     return platform, found
@@ -45,4 +44,4 @@ def _pypi_needs(package: Package) -> Iterator[str]:
     for text in package.depends:
         leading = _LEADING_NAME.match(text)
         if leading is not None and ";" not in text:  # a marker may not hold here
-            yield canonicalize_name(leading.group())
+            yield canonical_name(leading.group())

@@ -5,22 +5,27 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from packaging.markers import Marker
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from tykky.lock.model import Lock, LockedPlatform, Package, Requirements
+from tykky.spec.names import canonical_name
 from tykky.spec.requirements import (
     BadRequirement,
     LocalRequirement,
+    NamedRequirement,
     PypiRequirement,
     canonical_pypi,
     parse_pypi,
 )
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.specifiers import SpecifierSet
 
 _MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64", "linux-ppc64le": "ppc64le"}
 _INTERPRETERS = (("conda", "python"), ("python", "cpython"))
@@ -62,8 +67,7 @@ def _python(lock: Lock, platform: LockedPlatform) -> str:
     return next(brought, platform.python or "3.0")
 
 
-@dataclass(frozen=True, slots=True)
-class _Locked:
+class _Locked(Struct, frozen=True):
     """What one platform has: packages by PEP 503 name, by path, and what conda packages bring."""
 
     by_name: Mapping[str, Package]
@@ -77,9 +81,9 @@ class _Locked:
         for package in lock.held(platform.name, "conda"):
             for entry in package.provides:
                 name, _, version = entry.partition("==")
-                provided[canonicalize_name(name)] = (version, package)
+                provided[canonical_name(name)] = (version, package)
         return cls(
-            by_name={str(canonicalize_name(p.name)): p for p in pypi},
+            by_name={str(canonical_name(p.name)): p for p in pypi},
             by_path={_path_of(p): p for p in pypi if p.path or (p.url or "").startswith("file:")},
             provided=provided,
         )
@@ -88,15 +92,14 @@ class _Locked:
         """Return the PyPI package that a requirement led to."""
         if isinstance(requirement, LocalRequirement):
             return self.by_path.get(posixpath.normpath(requirement.path))
-        return self.by_name.get(canonicalize_name(requirement.name))
+        return self.by_name.get(canonical_name(requirement.name))
 
 
 def _path_of(package: Package) -> str:
     return posixpath.normpath(package.path or (package.url or "").removeprefix("file://"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(Struct, frozen=True):
     locked: _Locked
     environment: dict[str, str]
 
@@ -106,7 +109,7 @@ class _Check:
         overrides = {_identity(r): r for r in self._applying(asked.pypi_overrides)}
         for requirement in wanted:
             identity = _identity(requirement)
-            if isinstance(requirement, Requirement) and requirement.url is None:
+            if not isinstance(requirement, LocalRequirement) and requirement.url is None:
                 override = overrides.get(identity)
                 yield from self._from_index(requirement, earlier.get(identity), override)
             else:
@@ -130,23 +133,23 @@ class _Check:
         return marker is None or marker.evaluate(dict(self.environment))
 
     def _from_index(
-        self, wanted: Requirement, earlier: PypiRequirement | None, override: PypiRequirement | None
+        self, wanted: NamedRequirement, earlier: PypiRequirement | None, override: PypiRequirement | None
     ) -> Iterator[str]:
-        name = canonicalize_name(wanted.name)
-        specifier = override.specifier if isinstance(override, Requirement) else wanted.specifier
+        name = canonical_name(wanted.name)
+        counts = wanted if override is None or isinstance(override, LocalRequirement) else override
         if name in self.locked.provided:
             version, conda = self.locked.provided[name]
-            if not _satisfies(specifier, version):
+            if not _satisfies(counts.specifier, version):
                 yield f"{_plain(wanted)} is asked for, {name} {version} of conda package {conda.name} is locked"
             return
         package = self.locked.by_name.get(name)
         if package is None:
             yield f"{_plain(wanted)} is asked for but not locked"
-        elif isinstance(earlier, Requirement) and earlier.url is not None:
+        elif earlier is not None and not isinstance(earlier, LocalRequirement) and earlier.url is not None:
             yield f"{_plain(wanted)} is asked for, {_plain(earlier)} is locked"
         elif _extras(wanted) != _extras(earlier):
             yield f"{_with_extras(wanted)} is asked for, {_with_extras(earlier) or name} is locked"
-        elif not _satisfies(specifier, package.version):
+        elif not _satisfies(counts.specifier, package.version):
             yield f"{_plain(wanted)} is asked for, {name} {package.version} is locked"
 
     def _from_place(self, wanted: PypiRequirement, earlier: PypiRequirement | None) -> Iterator[str]:
@@ -160,9 +163,9 @@ class _Check:
 
     def _constraints(self, texts: Iterable[str]) -> Iterator[str]:
         for requirement in self._applying(texts):
-            if not isinstance(requirement, Requirement):
+            if isinstance(requirement, LocalRequirement):
                 continue
-            package = self.locked.by_name.get(canonicalize_name(requirement.name))
+            package = self.locked.by_name.get(canonical_name(requirement.name))
             if package is not None and not _satisfies(requirement.specifier, package.version):
                 yield f"constraint {_plain(requirement)} excludes the locked {package.name} {package.version}"
 
@@ -172,12 +175,12 @@ class _Check:
         asked = {_identity(requirement) for requirement in wanted}
         for identity, requirement in earlier.items():
             package = self.locked.answer(requirement)
-            if identity not in asked and package is not None and canonicalize_name(package.name) not in needed:
+            if identity not in asked and package is not None and canonical_name(package.name) not in needed:
                 yield f"{_name(requirement)} is locked but no longer asked for"
 
     def _needed(self, wanted: Iterable[PypiRequirement]) -> set[str]:
         roots = (self.locked.answer(requirement) for requirement in wanted)
-        waiting = [str(canonicalize_name(package.name)) for package in roots if package is not None]
+        waiting = [str(canonical_name(package.name)) for package in roots if package is not None]
         needed: set[str] = set()
         while waiting:
             name = waiting.pop()
@@ -186,11 +189,12 @@ class _Check:
             needed.add(name)
             for text in self.locked.by_name[name].depends:
                 if (leading := _LEADING_NAME.match(text)) is not None:
-                    waiting.append(canonicalize_name(leading.group()))
+                    waiting.append(canonical_name(leading.group()))
         return needed
 
 
 def _satisfies(specifier: SpecifierSet, version: str) -> bool:
+
     try:
         return specifier.contains(version, prereleases=True)
     except InvalidVersion:
@@ -200,11 +204,11 @@ def _satisfies(specifier: SpecifierSet, version: str) -> bool:
 def _identity(requirement: PypiRequirement) -> str:
     if isinstance(requirement, LocalRequirement):
         return posixpath.normpath(requirement.path)
-    return canonicalize_name(requirement.name)
+    return canonical_name(requirement.name)
 
 
 def _name(requirement: PypiRequirement) -> str:
-    return requirement.path if isinstance(requirement, LocalRequirement) else canonicalize_name(requirement.name)
+    return requirement.path if isinstance(requirement, LocalRequirement) else canonical_name(requirement.name)
 
 
 def _plain(requirement: PypiRequirement) -> str:
@@ -215,7 +219,7 @@ def _plain(requirement: PypiRequirement) -> str:
 def _extras(requirement: PypiRequirement | None) -> frozenset[str]:
     if requirement is None:
         return frozenset()
-    return frozenset(canonicalize_name(extra) for extra in requirement.extras)
+    return frozenset(canonical_name(extra) for extra in requirement.extras)
 
 
 def _with_extras(requirement: PypiRequirement | None) -> str:

@@ -15,7 +15,8 @@ from tykky import __version__
 from tykky.errors import LockError
 from tykky.lock.checks import check_lock
 from tykky.lock.model import LOCK_VERSION, Lock
-from tykky.toml import Document, convert, parse, read_text
+from tykky.toml.document import Document, parse, read_text
+from tykky.toml.strict import convert
 
 _AGAIN = "the lockfile is written by 'tykky lock': take it from git again, or remove it and run 'tykky lock'"
 _VERSION = re.compile(r"(\d+)\.(\d+)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,8 @@ import tomli_w
 from msgspec import Struct
 
 from tykky.errors import LockError
-from tykky.lock.model import Lock, Package, Resolvers
-from tykky.toml import replace_text
+from tykky.lock.model import Lock, Package, Parent, Resolvers
+from tykky.toml.files import replace_text
 
 # No version of Tykky here: a newer one must not change the bytes of an unchanged lock.
 _HEADER = "# Written by 'tykky lock' from tykky.toml. Do not edit; keep it in git.\n"
@@ -38,14 +39,26 @@ def render_lock(lock: Lock) -> str:
         parts.append(_table("[resolvers]", lock.resolvers))
     parts += [_table("[[platform]]", platform) for platform in lock.platform]
     if lock.parent is not None:
-        parts.append(_table("[parent]", msgspec.structs.replace(lock.parent, layer=(), package=())))
-        parts += [_table("[[parent.layer]]", layer) for layer in lock.parent.layer]
-        parts += [_table("[[parent.package]]", package) for package in sorted(lock.parent.package, key=_order)]
+        parts.append(_parent(lock.parent))
     if lock.image is not None:
         parts.append(_table("[image]", lock.image))
     parts += [_table("[[image-manifest]]", manifest) for manifest in lock.image_manifest]
     parts += [_table("[[package]]", package) for package in lock.package]
     return "\n".join(parts)
+
+
+@cache
+def _parent(parent: Parent) -> str:
+    parts = [_table("[parent]", msgspec.structs.replace(parent, layer=(), package=()))]
+    parts += [_table("[[parent.layer]]", layer) for layer in parent.layer]
+    parts += [_table("[[parent.package]]", package) for package in sorted(parent.package, key=_order)]
+    return "\n".join(parts)
+
+
+def prepare(parent: Parent | None) -> None:
+    """Render what is known of a lock before its packages are; `render_lock` then has it."""
+    if parent is not None:
+        _parent(parent)
 
 
 def write_lock(path: Path, lock: Lock) -> bool:

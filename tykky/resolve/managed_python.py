@@ -11,7 +11,6 @@ import json
 import os
 import re
 import tarfile
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from packaging.version import InvalidVersion, Version
 
 from tykky.access import Access
 from tykky.errors import FetchError, ResolveError
-from tykky.guard.ownership import private_directory
+from tykky.guard.ownership import private_directory, temporary_place
 from tykky.lock.checks import INTERPRETER_SUFFIXES
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, Commands
@@ -85,7 +84,7 @@ class UvPythons:
         """
         with (
             reporter.phase(f"choose a Python for {request.platform}"),
-            private_directory(Path(tempfile.gettempdir()), "tykky-python-") as scratch,
+            private_directory(temporary_place(), "tykky-python-") as scratch,
         ):
             site = self._site_list(scratch)
             build = newest(self._builds(site, scratch), request)

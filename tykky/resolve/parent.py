@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from packaging.utils import canonicalize_name
 
 from tykky.lock.model import Package, Parent
+from tykky.spec.names import canonical_name
 from tykky.spec.requirements import BadRequirement, LocalRequirement, parse_pypi
 
 # What only its own place can give again: no index offers a choice of it.
@@ -43,7 +43,7 @@ def pypi_given(
     for package in packages:
         if upgrade and package.source not in _FROM_A_PLACE:
             wanted.append(package.name)
-        elif canonicalize_name(package.name) in with_extras and package.source not in _FROM_A_PLACE:
+        elif canonical_name(package.name) in with_extras and package.source not in _FROM_A_PLACE:
             constraints.append(f"{package.name}=={package.version}")
         else:
             stays.append(msgspec.structs.replace(package, provides=(f"{package.name}=={package.version}",)))
@@ -62,7 +62,7 @@ def _identity(package: Package) -> tuple[str | None, ...]:
     """Return what makes a package the same for who uses it: of a version, any file of it that is installed."""
     return (
         package.kind,
-        str(canonicalize_name(package.name)),
+        str(canonical_name(package.name)),
         package.version,
         package.build,
         package.commit,
@@ -79,5 +79,5 @@ def _with_extras(requirements: Iterable[str]) -> set[str]:
         except BadRequirement:
             continue  # the resolver says what is wrong
         if not isinstance(requirement, LocalRequirement) and requirement.extras:
-            found.add(canonicalize_name(requirement.name))
+            found.add(canonical_name(requirement.name))
     return found

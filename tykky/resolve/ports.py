@@ -7,19 +7,29 @@ All resolvers of a kind pass the same contract tests (`tests/resolve/`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from tykky.access import Access
 from tykky.lock.model import Package
 from tykky.progress import Reporter
 
-__all__ = ["Access", "CondaRequest", "CondaResolver", "PypiRequest", "PypiResolver", "PythonChooser", "PythonRequest"]
+__all__ = [
+    "Access",
+    "CondaRequest",
+    "CondaResolver",
+    "PypiAsked",
+    "PypiRequest",
+    "PypiResolver",
+    "PythonChooser",
+    "PythonRequest",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class CondaRequest:
+class CondaRequest(Struct, frozen=True):
     """What one platform wants from conda channels. Requirements are MatchSpec strings (`gdal >=3.9`).
 
     `given` are packages that are there already, whether a channel still has them or not: they may be chosen.
@@ -36,8 +46,7 @@ class CondaRequest:
     given: tuple[Package, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PypiRequest:
+class PypiRequest(Struct, frozen=True):
     """What one platform wants from Python package indexes. Requirements are PEP 508 strings or local paths.
 
     `python` is the full or minor version the environment will have; `interpreter` is a host interpreter of that
@@ -82,6 +91,17 @@ class CondaResolver(Protocol):
         ...
 
 
+class PypiAsked(Protocol):
+    """A question that a resolver is at work on."""
+
+    def read(self, reporter: Reporter) -> tuple[Package, ...]:
+        """Wait for the answer; return one package per artifact, sorted by name, without those that are provided.
+
+        Raises `ResolveError` when nothing satisfies the request and `FetchError` when an index cannot be read.
+        """
+        ...
+
+
 class PypiResolver(Protocol):
     """Chooses artifacts from Python package indexes."""
 
@@ -89,16 +109,15 @@ class PypiResolver(Protocol):
         """Return the program and its version, e.g. `uv 0.13.9`."""
         ...
 
-    def resolve(self, request: PypiRequest, reporter: Reporter) -> tuple[Package, ...]:
-        """Return one package per artifact, sorted by name, without those that conda provides.
+    def ask(self, request: PypiRequest) -> AbstractContextManager[PypiAsked]:
+        """Put a question, and do not wait: the answer is read within the block. What works on it ends with the block.
 
-        Raises `ResolveError` when nothing satisfies the request and `FetchError` when an index cannot be read.
+        Raises `ResolveError` for what cannot be asked.
         """
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PythonRequest:
+class PythonRequest(Struct, frozen=True):
     """The interpreter one platform wants in its image: a minor version (`3.12`), or None for the newest stable one."""
 
     platform: str

@@ -10,26 +10,33 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
+from msgspec import Struct, field
 
 from tykky.errors import ResolveError, ToolError
-from tykky.lock.freshness import requirements_of
+from tykky.lock.asked import requirements_of
 from tykky.lock.model import LOCK_VERSION, Lock, LockedPlatform, Package, Parent, Resolvers
 from tykky.progress import Reporter
 from tykky.resolve.parent import conda_given, own, pypi_given
-from tykky.resolve.ports import CondaRequest, CondaResolver, PypiRequest, PypiResolver, PythonChooser, PythonRequest
+from tykky.resolve.ports import (
+    CondaRequest,
+    CondaResolver,
+    PypiAsked,
+    PypiRequest,
+    PypiResolver,
+    PythonChooser,
+    PythonRequest,
+)
 from tykky.runtime.interpreter import Interpreter, minor_of
 from tykky.spec.model import CondaRequirement, Spec
+from tykky.spec.names import canonical_name
 from tykky.spec.requirements import conda_match_spec
 
 DEFAULT_GLIBC = "2.28"  # EL8, the oldest system that supercomputers of 2026 still run
 
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+class Upgrade(Struct, frozen=True):
     """Which locked versions may move: none, all, or those named."""
 
     all: bool = False
@@ -37,11 +44,10 @@ class Upgrade:
 
     def keeps(self, package: Package) -> bool:
         """Return whether the resolver should prefer the locked version."""
-        return not self.all and canonicalize_name(package.name) not in self.names
+        return not self.all and canonical_name(package.name) not in self.names
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(Struct, frozen=True):
     """Where the answers come from. The resolvers are made when they are needed: their libraries are heavy."""
 
     conda: Callable[[], CondaResolver]
@@ -53,8 +59,7 @@ class Ports:
     reporter: Reporter
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What to resolve. `platforms` may be fewer than the spec's: the others keep their place in the lock.
 
     `parent` is the environment to add to, where the spec extends one.
@@ -73,33 +78,71 @@ class Question:
         return self.spec.environment.extends_policy == "upgrade"
 
 
-def resolve(question: Question, ports: Ports) -> Lock:
-    """Return the lock that answers the spec.
+class Asked(Struct, frozen=True):
+    """A question that resolvers are at work on: what each platform has of it already, and what is still to be read."""
 
-    Raises `ResolveError` if nothing does, `FetchError` if an index or channel cannot be read.
+    question: Question
+    reporter: Reporter
+    parts: tuple[_Part, ...]
+
+    def lock(self) -> Lock:
+        """Wait for the answers; return the lock that answers the spec.
+
+        Raises `ResolveError` if nothing does, `FetchError` if an index cannot be read.
+        """
+        spec, parent = self.question.spec, self.question.parent
+        used = next(part for part in self.parts if part.was_asked).resolvers()
+        packages: list[Package] = []
+        for part in self.parts:
+            packages.extend(part.known)
+            if part.pypi is not None:
+                packages.extend(own(part.pypi.read(self.reporter), parent))
+        return Lock(
+            lock_version=LOCK_VERSION,
+            requirements=requirements_of(spec),
+            resolvers=used,
+            platform=tuple(part.entry for part in self.parts),
+            parent=parent,
+            package=tuple(packages),
+        )
+
+
+class _Part(Struct, frozen=True):
+    """One platform: its entry of the lock, the packages that are known, and who is at work on the others."""
+
+    entry: LockedPlatform
+    known: tuple[Package, ...]
+    was_asked: bool = False
+    conda_by: str | None = None
+    pypi_by: Callable[[], str] | None = None
+    pypi: PypiAsked | None = None
+
+    def resolvers(self) -> Resolvers:
+        """Return who answers."""
+        return Resolvers(conda=self.conda_by, pypi=None if self.pypi_by is None else self.pypi_by())
+
+
+@contextlib.contextmanager
+def ask(question: Question, ports: Ports) -> Iterator[Asked]:
+    """Ask for the lock that answers a spec. conda has answered when the block begins, PyPI is at work in it.
+
+    Raises `ResolveError` if nothing does, `FetchError` if a channel cannot be read.
     """
     spec = question.spec
     _check_parent(question)
     asked = question.platforms or spec.environment.platforms
-    platforms: list[LockedPlatform] = []
-    packages: list[Package] = []
-    used: list[Resolvers] = []
-    for name in spec.environment.platforms:
-        if name in asked:
-            platform, found, resolvers = _resolve_platform(question, name, ports)
-            used.append(resolvers)
-        else:
-            platform, found = _kept(question, name)
-        platforms.append(platform)
-        packages.extend(found)
-    return Lock(
-        lock_version=LOCK_VERSION,
-        requirements=requirements_of(spec),
-        resolvers=used[0],
-        platform=tuple(platforms),
-        parent=question.parent,
-        package=tuple(packages),
-    )
+    with contextlib.ExitStack() as at_work:
+        parts = [
+            _ask_for(question, name, ports, at_work) if name in asked else _kept(question, name)
+            for name in spec.environment.platforms
+        ]
+        yield Asked(question, ports.reporter, tuple(parts))
+
+
+def resolve(question: Question, ports: Ports) -> Lock:
+    """Return the lock that answers the spec. Raises what `ask` and `Asked.lock` raise."""
+    with ask(question, ports) as asked:
+        return asked.lock()
 
 
 def _check_parent(question: Question) -> None:
@@ -120,7 +163,7 @@ def _check_parent(question: Question) -> None:
         )
 
 
-def _kept(question: Question, platform: str) -> tuple[LockedPlatform, tuple[Package, ...]]:
+def _kept(question: Question, platform: str) -> _Part:
     previous = question.previous
     entry = previous.locked_platform(platform) if previous is not None else None
     if previous is None or entry is None:
@@ -128,17 +171,15 @@ def _kept(question: Question, platform: str) -> tuple[LockedPlatform, tuple[Pack
             f"{platform} was never locked, so --platform cannot leave it out",
             hint="run 'tykky lock' once without --platform",
         )
-    return entry, previous.packages(platform)
+    return _Part(entry, previous.packages(platform))
 
 
-def _resolve_platform(
-    question: Question, platform: str, ports: Ports
-) -> tuple[LockedPlatform, tuple[Package, ...], Resolvers]:
+def _ask_for(question: Question, platform: str, ports: Ports, at_work: contextlib.ExitStack) -> _Part:
     spec = question.spec
     parent = question.parent
     conda: tuple[Package, ...] = ()
     virtual: tuple[str, ...] = () if parent is None else parent.virtual_packages
-    conda_by = pypi_by = None
+    conda_by: str | None = None
     if spec.conda is not None:
         virtual = ports.virtual_packages(platform, spec.conda.virtual_packages)
         conda_resolver = ports.conda()
@@ -147,17 +188,22 @@ def _resolve_platform(
             conda = own(conda_resolver.resolve(conda_request(question, platform, virtual), ports.reporter), parent)
     managed = _managed(question, platform, ports)
     python, interpreter = _python(question, platform, (*conda, *managed), ports)
-    pypi: tuple[Package, ...] = ()
-    if spec.pypi is not None and spec.pypi.dependencies:
-        assert python is not None
-        conda = ports.provides(conda)
-        pypi_resolver = ports.pypi()
-        pypi_by = pypi_resolver.identify()
-        request = pypi_request(question, platform, python, interpreter, conda, virtual)
-        pypi = own(pypi_resolver.resolve(request, ports.reporter), parent)
     minor = minor_of(python) if python else None
     entry = LockedPlatform(name=platform, python=minor, virtual_packages=virtual)
-    return entry, (*conda, *managed, *pypi), Resolvers(conda=conda_by, pypi=pypi_by)
+    if spec.pypi is None or not spec.pypi.dependencies:
+        return _Part(entry, (*conda, *managed), was_asked=True, conda_by=conda_by)
+    assert python is not None
+    conda = ports.provides(conda)
+    resolver = ports.pypi()
+    request = pypi_request(question, platform, python, interpreter, conda, virtual)
+    return _Part(
+        entry,
+        (*conda, *managed),
+        was_asked=True,
+        conda_by=conda_by,
+        pypi_by=resolver.identify,
+        pypi=at_work.enter_context(resolver.ask(request)),
+    )
 
 
 @contextlib.contextmanager
@@ -339,10 +385,10 @@ def _preferred(question: Question, platform: str, kind: str) -> tuple[Package, .
     was asked for, so `@v1` could not be told from `@v2`.
     """
     previous = question.previous
-    if previous is None:
+    if previous is None or question.upgrade.all:
         return ()
     changed = set(previous.requirements.pypi) ^ set(requirements_of(question.spec).pypi)
-    moved = {canonicalize_name(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in changed}
+    moved = {canonical_name(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in changed}
     return tuple(
         p
         for p in previous.packages(platform)

@@ -7,11 +7,12 @@ tomorrow. So every candidate is asked who it really is.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
+from msgspec import Struct
 
 from tykky.errors import ToolError
 from tykky.process import Commands
@@ -32,8 +33,7 @@ print(json.dumps({
 _MINOR = re.compile(r"\d+\.\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True):
     """A Python on this host: its real path and full version (`3.11.2`)."""
 
     path: Path
@@ -98,8 +98,8 @@ def _ask(path: Path, commands: Commands) -> Interpreter | None:
     if answer.status != 0:
         return None
     try:
-        said = json.loads(answer.stdout)
-    except ValueError:
+        said = msgspec.json.decode(answer.stdout)
+    except msgspec.DecodeError:
         return None
     if said["implementation"] != "cpython" or not Path(said["executable"]).is_file():
         return None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tykky.site.model import Settings
 from tykky.site.owners import UnknownUser, uid_of
-from tykky.toml import KeyPath
+
+if TYPE_CHECKING:
+    from tykky.toml.positions import KeyPath
 
 STRIPE_UNIT = 64 << 10  # bytes; Lustre's stripes are multiples of it (lfs-setstripe(1))
 _UNITS = {"k": 10, "M": 20, "G": 30}

@@ -7,17 +7,20 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tykky.errors import Problem, SiteError
-from tykky.site.checks import wrong
 from tykky.site.model import Settings
 from tykky.site.offer import Site
 from tykky.site.owners import uid_of
 from tykky.site.places import user_directory
-from tykky.toml import KeyPath, convert, dotted, parse, read_text
+from tykky.toml.document import dotted, parse, read_text
+from tykky.toml.strict import convert
+
+if TYPE_CHECKING:
+    from tykky.toml.positions import KeyPath
 
 SYSTEM_FILE = Path("/etc/tykky/site.toml")
 
@@ -39,7 +42,7 @@ def load_site(environ: Mapping[str, str], *, system: Path = SYSTEM_FILE) -> Site
         merged["store"] = _at_home(merged["store"], "store", environ, origins)
     for name, path in merged.get("environments", {}).items():
         merged["environments"][name] = _at_home(path, dotted(("environments", name)), environ, origins)
-    settings = msgspec.convert(merged, Settings)
+    settings = msgspec.convert(merged, Settings) if merged else Settings()
     trusted = frozenset(uid_of(owner) for owner in settings.trust.owners)
     return Site(settings, MappingProxyType(origins), files, trusted)
 
@@ -73,6 +76,8 @@ def _is_there(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the values of one file, checked."""
+    from tykky.site.checks import wrong
+
     text = read_text(path, SiteError, missing="TYKKY_SITE names a file that is not there")
     _check_writers(path)
     document = parse(text, str(path), SiteError)

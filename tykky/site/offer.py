@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct, field
 
 from tykky.site.model import Backend, Init, Policy, Settings, Striping
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """The merged settings.
 
     `origins` has, per dotted key that is set, the file that set it (for `tykky doctor`). `trusted_owners` are the uids

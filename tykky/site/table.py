@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from tykky.site.offer import Site
-from tykky.toml import KeyPath, dotted
+from tykky.toml.document import dotted
+
+if TYPE_CHECKING:
+    from tykky.toml.positions import KeyPath
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One key of site.toml, its value in the terms of TOML (None: not set), and its file (None: the default)."""
 
     key: str

@@ -11,7 +11,7 @@ import re
 
 import tomlkit
 
-from tykky.toml import spans
+from tykky.toml.positions import spans
 
 _INDENT = "    "
 _LONG = 100  # columns: a one-line array that grows beyond gets one line per element

@@ -6,12 +6,13 @@ import datetime
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
+from msgspec import Struct
 
 from tykky.spec.image_reference import BadReference, is_reference, parse_reference
 from tykky.spec.model import Build, Conda, CondaRequirement, Environment, Pypi, Runtime, Spec
+from tykky.spec.names import canonical_name
 from tykky.spec.requirements import (
     BadRequirement,
     LocalRequirement,
@@ -23,7 +24,9 @@ from tykky.spec.requirements import (
     parse_pypi,
     split_url,
 )
-from tykky.toml import KeyPath
+
+if TYPE_CHECKING:
+    from tykky.toml.positions import KeyPath
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MINOR_VERSION = re.compile(r"3\.\d+")
@@ -35,8 +38,7 @@ _PARENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _INDEX_SCHEMES = ("https", "http", "file")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing wrong. In `message`, `{line}` stands for the line of `other`, a second place it is about."""
 
     path: KeyPath
@@ -159,7 +161,7 @@ def _pypi(table: Pypi) -> Iterator[Finding]:
     for key, names in (("no-binary", table.no_binary), ("only-binary", table.only_binary)):
         yield from _distributions(names, ("pypi", key), all_word=True)
     yield from _distributions(table.no_build_isolation, ("pypi", "no-build-isolation"))
-    yield from _same_names(table.config_settings, ("pypi", "config-settings"), canonicalize_name)
+    yield from _same_names(table.config_settings, ("pypi", "config-settings"), canonical_name)
 
 
 def _pypi_requirements(
@@ -191,7 +193,7 @@ def _clash(one: PypiRequirement, other: PypiRequirement) -> bool:
 
 
 def _same(one: str, other: str) -> bool:
-    return canonicalize_name(one) == canonicalize_name(other)
+    return canonical_name(one) == canonical_name(other)
 
 
 def _index(url: str, path: KeyPath) -> Iterator[Finding]:

@@ -12,15 +12,15 @@ from functools import partial
 from typing import Any
 
 import tomlkit
-from packaging.utils import canonicalize_name
 from tomlkit.container import OutOfOrderTableProxy
 from tomlkit.items import InlineTable, Item, Table, Whitespace
 
 from tykky.errors import UsageError
 from tykky.spec.array_text import appended, quoted, removed, replaced
 from tykky.spec.model import CondaRequirement
+from tykky.spec.names import canonical_name
 from tykky.spec.requirements import LocalRequirement, PypiRequirement, parse_pypi
-from tykky.toml import spans
+from tykky.toml.positions import spans
 
 _PYPI = ("pypi", "dependencies")
 _POST_INSTALL = ("build", "post-install")
@@ -86,7 +86,7 @@ def same_package(requirement: PypiRequirement, name: str) -> bool:
     """Say whether a requirement is about this package: a name in any spelling, or a path."""
     if isinstance(requirement, LocalRequirement):
         return posixpath.normpath(requirement.path) == posixpath.normpath(name)
-    return canonicalize_name(requirement.name) == canonicalize_name(name)
+    return canonical_name(requirement.name) == canonical_name(name)
 
 
 def _add_pypi(text: str, requirement: str) -> str:

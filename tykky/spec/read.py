@@ -13,7 +13,8 @@ import msgspec
 from tykky.errors import Problem, SpecError
 from tykky.spec.checks import Finding, check_spec
 from tykky.spec.model import Spec
-from tykky.toml import Document, mismatches, parse, read_text, without
+from tykky.toml.document import Document, parse, read_text
+from tykky.toml.strict import without
 
 
 def read_spec(path: Path) -> Spec:
@@ -39,6 +40,8 @@ def _all_problems(document: Document, values: dict[str, Any], first: str) -> lis
 
     A spec without a usable name or environment gets a stand-in, so that its other tables are checked too.
     """
+    from tykky.toml.mismatch import mismatches  # most specs have none
+
     found = mismatches(values, Spec)
     rest = without(values, found)
     rest["environment"] = {"name": "unnamed"} | rest.get("environment", {})

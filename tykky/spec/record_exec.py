@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 from tykky.errors import SpecError, UsageError
 from tykky.spec.edit import add_post_install
 from tykky.spec.read import parse_spec
-from tykky.toml import read_text, replace_text
-from tykky.toml.files import refusal
+from tykky.toml.document import read_text
+from tykky.toml.files import refusal, replace_text
 
 FOLDER = "scripts"
 _SLUG_LENGTH = 40  # characters

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Union
 from urllib.parse import SplitResult, urlsplit
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from msgspec import Struct
 
 from tykky.spec.model import CondaRequirement
+from tykky.spec.names import canonical_name
+from tykky.spec.plain import PlainRequirement, plain_requirement
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement
 
 URL_SCHEMES = frozenset({"https", "http", "file", "git+https", "git+http", "git+ssh", "git+file"})
 
@@ -46,8 +43,7 @@ class BadRequirement(ValueError):
     """The text is no requirement; the message says why, to a person, without repeating the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRequirement:
+class LocalRequirement(Struct, frozen=True):
     """A directory or archive of one's own: a path relative to tykky.toml, or absolute."""
 
     path: str
@@ -58,6 +54,8 @@ class LocalRequirement:
     def name(self) -> str | None:
         """The distribution's name, where the file name tells it (wheels and sdists)."""
         filename = posixpath.basename(self.path)
+        from packaging.utils import InvalidSdistFilename, parse_sdist_filename, parse_wheel_filename
+
         if filename.endswith(".whl"):
             return str(parse_wheel_filename(filename)[0])
         try:
@@ -71,7 +69,8 @@ class LocalRequirement:
         return f"{self.path}{extras}{marker}"
 
 
-PypiRequirement: TypeAlias = Requirement | LocalRequirement
+NamedRequirement: TypeAlias = Union["Requirement", PlainRequirement]
+PypiRequirement: TypeAlias = Union["Requirement", PlainRequirement, LocalRequirement]
 
 
 def split_url(text: str) -> SplitResult | None:
@@ -94,13 +93,17 @@ def parse_pypi(text: str) -> PypiRequirement:
     return parse_named(text)
 
 
-def parse_named(text: str) -> Requirement:
+def parse_named(text: str) -> NamedRequirement:
     """Return one PEP 508 requirement (no path), taken apart; raise `BadRequirement`."""
     text = text.strip()
     if not text:
         raise BadRequirement("must not be empty")
     if _LOCAL.fullmatch(text):
         raise BadRequirement("a path cannot stand here")
+    if plain := plain_requirement(text):
+        return plain
+    from packaging.requirements import InvalidRequirement, Requirement  # with a parser, for the few that need one
+
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
@@ -116,10 +119,12 @@ def canonical_pypi(requirement: PypiRequirement) -> str:
         path = posixpath.normpath(requirement.path)
         path = path if path.startswith(("/", "..")) or path == "." else f"./{path}"
         return str(LocalRequirement(path, requirement.extras, requirement.marker))
-    extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
-    text = canonicalize_name(requirement.name) + (f"[{extras}]" if extras else "")
+    extras = ",".join(sorted(canonical_name(extra) for extra in requirement.extras))
+    text = canonical_name(requirement.name) + (f"[{extras}]" if extras else "")
     if requirement.url is not None:
         text += f" @ {requirement.url}"
+    elif isinstance(requirement, PlainRequirement):
+        text += ",".join(sorted(requirement.clauses))
     elif requirement.specifier:
         text += ",".join(sorted(map(str, requirement.specifier)))
     return text + (f" ; {requirement.marker}" if requirement.marker else "")
@@ -202,6 +207,9 @@ def _check_conda_atom(atom: str) -> None:
 
 
 def _local(match: re.Match[str]) -> LocalRequirement:
+    from packaging.markers import InvalidMarker, Marker
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
     path = match["path"].strip()
     extras = [extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip()]
     for extra in extras:
@@ -216,7 +224,7 @@ def _local(match: re.Match[str]) -> LocalRequirement:
             parse_wheel_filename(posixpath.basename(path))
         except InvalidWheelFilename:
             raise BadRequirement("a wheel's file name has name, version and tags, joined by '-'") from None
-    return LocalRequirement(path, tuple(sorted({canonicalize_name(extra) for extra in extras})), marker)
+    return LocalRequirement(path, tuple(sorted({canonical_name(extra) for extra in extras})), marker)
 
 
 def _check_url(url: str) -> None:

@@ -17,10 +17,11 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from tykky.errors import EnvironmentDirectoryError
 from tykky.store.regular import read_regular
@@ -34,8 +35,7 @@ class NewerManifest(EnvironmentDirectoryError):
     """A manifest that a newer Tykky wrote."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackagePaths:
+class PackagePaths(Struct, frozen=True):
     """One installed package of a `kind` (conda, pypi) and the paths it claims, bytecode too, relative to the prefix.
 
     What it claims may be in this image, or in another one under another package's name. `identity` is the key of all
@@ -49,8 +49,7 @@ class PackagePaths:
     identity: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What one image holds. `digest` is the sha256 of its bytes, `size` their number, `fingerprint` xxh3-128.
 
     `files` maps every file, symlink and empty directory to its bytes. `programs` are the names in the layer's `bin`,
@@ -87,7 +86,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
     number = {path: index for index, path in enumerate(files)}
     document = {
         "format": MANIFEST_FORMAT,
-        **{name: getattr(manifest, name) for name in Manifest.__slots__ if name not in ("packages", "files")},
+        **{name: getattr(manifest, name) for name in Manifest.__struct_fields__ if name not in ("packages", "files")},
         "files": files,
         "sizes": [manifest.files[path] for path in files],
         "packages": [
@@ -151,8 +150,7 @@ def _manifest_of(document: dict[str, Any]) -> Manifest:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """One directory of images."""
 
     directory: Path
@@ -195,14 +193,14 @@ class Store:
         """Remove what processes of this user and host that are provably gone have left. Raises no `OSError`."""
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True)
-        from tykky.guard import forget
+        from tykky.guard.hold import forget
 
         for guard in self._guards():
             forget(guard)
 
     def is_forsaken(self) -> bool:
         """Say whether there is a guard of an image, or what was left of taking one, that `sweep` removes."""
-        from tykky.guard import is_forsaken
+        from tykky.guard.hold import is_forsaken
 
         return any(map(is_forsaken, self._guards()))
 
@@ -237,7 +235,7 @@ class Store:
         with contextlib.ExitStack() as stack:
             # Without hard links there are no guards; then only one user's builds come here, one after another.
             with contextlib.suppress(OSError):
-                from tykky.guard import guarded  # only who writes needs it
+                from tykky.guard.hold import guarded  # only who writes needs it
 
                 path = self.directory / f".{key}.guard"
                 stack.enter_context(guarded(path, f"commit of {key[:12]}", wait=True, say=lambda text: None))

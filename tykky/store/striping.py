@@ -13,7 +13,7 @@ from pathlib import Path
 from tykky.errors import ToolError
 from tykky.process import Commands
 from tykky.progress import Reporter
-from tykky.site import Striping
+from tykky.site.model import Striping
 
 _PATIENCE = 20.0  # seconds; a server that is down holds lfs up
 

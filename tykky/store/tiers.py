@@ -26,7 +26,8 @@ from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
 from tykky.process import Commands
 from tykky.progress import Reporter, Silent
-from tykky.site import Site, Striping
+from tykky.site.model import Striping
+from tykky.site.offer import Site
 from tykky.store.images import Manifest, Store, load_manifest
 from tykky.store.striping import stripe
 from tykky.store.transfer import Source, place

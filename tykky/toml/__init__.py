@@ -2,27 +2,11 @@
 
 Serves the spec, the lockfile and the site settings alike; it knows none of them. A caller hands in the model
 to fill (a msgspec struct, the only truth about keys and types) and the class of error to raise.
+
+    document.py     a text, its values, where they stand
+    strict.py       fill a model, or name what it does not take (mismatch.py finds all of it)
+    files.py        write a file whole or not at all
+    positions.py    the line and the offsets of each value
+
+Who needs one of them imports it from its own module: reading must not wait for the imports of writing.
 """
-
-from tykky.toml.document import Document, FileError, dotted, parse, read_text
-from tykky.toml.files import refusal, replace_bytes, replace_text
-from tykky.toml.mismatch import Mismatch, mismatches
-from tykky.toml.positions import KeyPath, spans
-from tykky.toml.strict import convert, without
-
-__all__ = [
-    "Document",
-    "FileError",
-    "KeyPath",
-    "Mismatch",
-    "convert",
-    "dotted",
-    "mismatches",
-    "parse",
-    "read_text",
-    "refusal",
-    "replace_bytes",
-    "replace_text",
-    "spans",
-    "without",
-]

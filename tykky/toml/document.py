@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import stat
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tykky.errors import LockError, Problem, SiteError, SpecError
-from tykky.toml.positions import KeyPath, locate
+
+if TYPE_CHECKING:
+    from tykky.toml.positions import KeyPath
 
 FileError: TypeAlias = SpecError | LockError | SiteError
 
@@ -38,18 +37,21 @@ def _quoted(key: str) -> str:
     return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@dataclass(frozen=True)
 class Document:
     """A TOML text that a parser has accepted. `file` is its name in messages."""
 
-    file: str
-    text: str
-    values: dict[str, Any]
+    def __init__(self, file: str, text: str, values: dict[str, Any]) -> None:
+        self.file, self.text, self.values = file, text, values
+        self._lines: dict[KeyPath, int] | None = None
 
-    @cached_property
+    @property
     def lines(self) -> dict[KeyPath, int]:
         """The line of every table, key and array element; worked out when the first problem needs it."""
-        return locate(self.text)
+        if self._lines is None:
+            from tykky.toml.positions import locate
+
+            self._lines = locate(self.text)
+        return self._lines
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of a path or, if it is not there, of the nearest table or array around it."""
@@ -99,12 +101,16 @@ def parse(
     error: type[FileError],
     *,
     hint: str | None = None,
-    loads: Callable[[str], dict[str, Any]] = tomllib.loads,
+    loads: Callable[[str], dict[str, Any]] | None = None,
 ) -> Document:
     """Return the document of a TOML text; raise `error` with the line of the first syntax error.
 
     `loads` may be another parser with tomllib's interface.
     """
+    if loads is None:
+        import tomllib  # not for who brings another: it compiles a dozen patterns
+
+        loads = tomllib.loads
     try:
         return Document(file, text, loads(text))
     except RecursionError:

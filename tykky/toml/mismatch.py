@@ -9,17 +9,19 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from tykky.toml.document import dotted
-from tykky.toml.positions import KeyPath
 
 if TYPE_CHECKING:
     # At run time it is imported only for a file that has problems.
     from msgspec import inspect
+
+    from tykky.toml.positions import KeyPath
 
 # TOML's types in the words of messages. A bool is an int to Python, a date-time a date: the narrow first.
 _TYPE_WORDS: tuple[tuple[type, str], ...] = (
@@ -46,8 +48,7 @@ _ACCEPTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True):
     """One value that the model does not take."""
 
     path: KeyPath

@@ -7,12 +7,14 @@ second time along the same model (`tykky.toml.mismatch`) to find all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from tykky.toml.document import Document, FileError
-from tykky.toml.mismatch import Mismatch, mismatches
+
+if TYPE_CHECKING:
+    from tykky.toml.mismatch import Mismatch
 
 T = TypeVar("T")
 
@@ -22,6 +24,8 @@ def convert(document: Document, model: type[T], error: type[FileError], *, hint:
     try:
         return msgspec.convert(document.values, model)
     except msgspec.ValidationError as first:
+        from tykky.toml.mismatch import Mismatch, mismatches
+
         found = mismatches(document.values, model) or [Mismatch((), str(first))]
         problems = [document.problem(m.path, m.message, m.suggestion) for m in found]
         raise error(document.file, problems, hint=hint) from None

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,7 +23,7 @@ from typing import Any, Literal, cast
 
 from tykky.access import Access
 from tykky.errors import FetchError, ResolveError, ToolError, TykkyError
-from tykky.guard.ownership import private_directory
+from tykky.guard.ownership import private_directory, temporary_place
 from tykky.lock.model import Package
 from tykky.process import CommandFailed, Commands, clean_environ
 from tykky.progress import Reporter
@@ -146,7 +145,7 @@ class _Question:
         return all(spec.matches(record) for spec in own if spec.channel is None)
 
     def _answer(self, pins: Sequence[str]) -> tuple[Package, ...]:
-        with private_directory(Path(tempfile.gettempdir()), "tykky-conda-") as scratch:
+        with private_directory(temporary_place(), "tykky-conda-") as scratch:
             own = scratch / "channel"
             _write_constraints(own, (*self.constraints, *pins))
             document = {

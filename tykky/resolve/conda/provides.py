@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from tykky.access import Access
@@ -31,6 +30,7 @@ from tykky.resolve.conda.archives import Archives
 from tykky.resolve.conda.network import client
 from tykky.resolve.conda.records import display_name, record_of
 from tykky.resolve.conda.running import run
+from tykky.spec.names import canonical_name
 
 if TYPE_CHECKING:
     from rattler import Client
@@ -196,4 +196,4 @@ def distributions(paths: Iterable[str]) -> tuple[set[str], list[str]]:
 
 
 def _provided(name: str, version: str) -> str:
-    return f"{canonicalize_name(name)}=={version}"
+    return f"{canonical_name(name)}=={version}"

@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from packaging.utils import canonicalize_name
-
 from tykky.errors import ArtifactError
 from tykky.lock.model import Package
+from tykky.spec.names import canonical_name
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -129,5 +128,5 @@ def _from_purls(record: RepoDataRecord) -> tuple[str, ...]:
     for purl in purls:
         name, at, version = purl.partition("?")[0].removeprefix("pkg:pypi/").partition("@")
         if purl.startswith("pkg:pypi/") and at:
-            found.add(f"{canonicalize_name(unquote(name))}=={unquote(version)}")
+            found.add(f"{canonical_name(unquote(name))}=={unquote(version)}")
     return tuple(sorted(found))

@@ -14,7 +14,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName
+
+from tykky.spec.names import canonical_name
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?\s*(==| @ )")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -30,13 +32,13 @@ def direct_dependencies(text: str) -> Mapping[NormalizedName, tuple[str, ...]]:
     for line in text.splitlines():
         head, _, comment = line.partition("# ")
         if match := _REQUIREMENT.match(head):
-            current = canonicalize_name(match["name"])
+            current = canonical_name(match["name"])
         if current is None or not _is_annotation(line, comment):
             continue
         for parent in comment.removeprefix("via").split(","):
             # `-r requirements.in`, `-c constraints.txt` and `req (…)` are files of ours, not packages.
             if _NAME.fullmatch(name := parent.strip()):
-                found[canonicalize_name(name)].add(current)
+                found[canonical_name(name)].add(current)
     return {name: tuple(sorted(needs)) for name, needs in found.items()}
 
 
@@ -44,7 +46,7 @@ def requirement_blocks(text: str) -> Iterator[tuple[NormalizedName, str]]:
     """Return name and requirement (`name==1.0`, `name @ url`) of each line of a compiled file without hashes."""
     for line in text.splitlines():
         if match := _REQUIREMENT.match(line):
-            yield canonicalize_name(match["name"]), line.partition("  #")[0].strip()
+            yield canonical_name(match["name"]), line.partition("  #")[0].strip()
 
 
 def _is_annotation(line: str, comment: str) -> bool:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from msgspec import Struct, field
+from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
 
 from tykky.access import Access
 from tykky.digests import file_sha256
 from tykky.lock.model import Package
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.urls import file_name, file_path, recorded_path, without_credentials
+from tykky.spec.names import canonical_name
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """A wheel or sdist: where it is (a URL, `file:` included), and what is known of its bytes."""
 
     url: str
@@ -63,8 +63,7 @@ def _build(wheel: Artifact) -> BuildTag:
     return parse_wheel_filename(wheel.name)[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorder:
+class Recorder(Struct, frozen=True):
     """Writes artifacts down for a lock in `base`.
 
     `environ` is what a download sees (proxies, credentials): an artifact whose sha256 the index does not tell is
@@ -98,7 +97,7 @@ class Recorder:
 
             sha256, size = sha256_of(artifact.url, self.access, self.environ)
         return Package(
-            name=canonicalize_name(name),
+            name=canonical_name(name),
             version=version,
             kind="pypi",
             platform=self.platform,
@@ -123,7 +122,7 @@ class Recorder:
     ) -> Package:
         """Return the locked package of a commit in a git repository. `url` has neither `git+` nor a reference."""
         return Package(
-            name=canonicalize_name(name),
+            name=canonical_name(name),
             version=version,
             kind="pypi",
             platform=self.platform,
@@ -137,7 +136,7 @@ class Recorder:
     def directory(self, name: str, version: str, path: Path, *, tree: str, depends: tuple[str, ...] = ()) -> Package:
         """Return the locked package of a local source tree. `tree` is its `source_fingerprint`."""
         return Package(
-            name=canonicalize_name(name),
+            name=canonical_name(name),
             version=version,
             kind="pypi",
             platform=self.platform,

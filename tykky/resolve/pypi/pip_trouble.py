@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from packaging.utils import canonicalize_name
-
 from tykky.errors import FetchError, ResolveError, TykkyError
 from tykky.process import Finished, tail
 from tykky.resolve.pypi.download import answers
@@ -25,6 +23,7 @@ from tykky.resolve.pypi.trouble import (
     unsatisfiable,
 )
 from tykky.resolve.pypi.urls import redacted, without_credentials
+from tykky.spec.names import canonical_name
 
 _NO_EXTRA = re.compile(r"(?P<name>\S+) \S+ does not provide the extra '(?P<extra>[^']+)'")
 _NOTHING = re.compile(r"No matching distribution found for (?P<what>[^\n]+)")
@@ -105,7 +104,7 @@ def _nothing_found(text: str, asked: Asked) -> TykkyError | None:
     if match is None:
         return None
     what = match["what"].strip()
-    name = canonicalize_name(re.match(r"[\w.-]+", what).group())  # type: ignore[union-attr]
+    name = canonical_name(re.match(r"[\w.-]+", what).group())  # type: ignore[union-attr]
     if other := _OTHER_PYTHON.search(text):
         advice = python_advice(f"{name}=={other['version']}", other["needs"].strip())
         return unsatisfiable(asked, f"{name} {other['version']} needs Python {other['needs'].strip()}", [advice])

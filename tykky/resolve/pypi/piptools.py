@@ -12,6 +12,7 @@ version. Indexes are equal for pip, the best version of any wins; for uv the fir
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -19,19 +20,18 @@ import os
 import platform as host
 import re
 import sys
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tykky.access import Access
 from tykky.digests import source_fingerprint
 from tykky.errors import FetchError, ResolveError
-from tykky.guard.ownership import private_directory
+from tykky.guard.ownership import private_directory, temporary_place
 from tykky.lock.model import Package
 from tykky.process import Commands, Finished
 from tykky.progress import Reporter
@@ -44,6 +44,7 @@ from tykky.resolve.pypi.question import Question, cutoff, pin_references, write_
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.trouble import Asked, missing_extra, one_line
 from tykky.resolve.pypi.urls import file_path
+from tykky.spec.names import canonical_name
 
 _SHOWN = ("pip", "piptools", "click", "build", "pyproject_hooks", "packaging", "wheel", "setuptools")
 _OLDEST_PYTHON = (3, 11)  # what the packages of _SHOWN run on, as they are installed beside Tykky
@@ -64,17 +65,24 @@ class PipToolsResolver:
         """Return `pip-tools <version>`."""
         return f"pip-tools {importlib.metadata.version('pip-tools')}"
 
-    def resolve(self, request: PypiRequest, reporter: Reporter) -> tuple[Package, ...]:
-        """Return one package per artifact, sorted by name, without those that conda provides.
+    @contextlib.contextmanager
+    def ask(self, request: PypiRequest) -> Iterator[_Asked]:
+        """Give what answers when it is read: pip is asked several questions, one after the other.
 
-        Raises `ResolveError` when nothing satisfies the request or pip cannot do what it asks for, and `FetchError`
-        when an index cannot be read.
+        Raises `ResolveError` for what pip cannot do.
         """
         refuse_what_pip_cannot(request, self.access)
+        yield _Asked(self, request)
+
+    def answer(self, request: PypiRequest, reporter: Reporter) -> tuple[Package, ...]:
+        """Return one package per artifact, sorted by name, without those that conda provides.
+
+        Raises `ResolveError` when nothing satisfies the request, and `FetchError` when an index cannot be read.
+        """
         interpreter = _interpreter(request)
         with (
             reporter.phase(f"choose PyPI packages for {request.platform}"),
-            private_directory(Path(tempfile.gettempdir()), "tykky-pip-") as work,
+            private_directory(temporary_place(), "tykky-pip-") as work,
         ):
             stubs = write_stubs(request.provided, work / "provided", marked=True)
             question = write_question(pin_references(request), self.access, ())
@@ -86,7 +94,7 @@ class PipToolsResolver:
             packages = self._packages(report, direct_dependencies(compiled), recorder)
         provided = {stub.name for stub in stubs}
         for warning in dict.fromkeys(pip_warnings(said)):
-            if warning.extra is not None and canonicalize_name(warning.extra[0]) in provided:
+            if warning.extra is not None and canonical_name(warning.extra[0]) in provided:
                 reporter.warn(missing_extra(*warning.extra))
             else:
                 reporter.warn(f"pip: {one_line(warning.text)}")
@@ -113,7 +121,7 @@ class PipToolsResolver:
     ) -> Package:
         """Return the package of one `direct_url` document (PEP 610), as pip's report has it."""
         url: str = origin["url"]
-        needs = depends.get(canonicalize_name(name), ())
+        needs = depends.get(canonical_name(name), ())
         below = origin.get("subdirectory")
         if "vcs_info" in origin:
             commit = origin["vcs_info"]["commit_id"]
@@ -124,6 +132,15 @@ class PipToolsResolver:
             return recorder.directory(name, version, path, tree=source_fingerprint(path), depends=needs)
         artifact = Artifact(url, origin["archive_info"].get("hashes", {}).get("sha256"))
         return recorder.archive(name, version, artifact, depends=needs, subdirectory=below)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    resolver: PipToolsResolver
+    request: PypiRequest
+
+    def read(self, reporter: Reporter) -> tuple[Package, ...]:
+        return self.resolver.answer(self.request, reporter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +164,7 @@ class _Run:
         if self.resolver.access.offline:
             options.append("--no-index")
         head = "".join(f"{option}\n" for option in options)
-        constraints = "".join(f"{stub.name}=={marked_version(stub.version)}\n" for stub in stubs)
+        constraints = "".join(f"{stub.name}=={marked_version(Version(stub.version))}\n" for stub in stubs)
         preferred = "".join(
             f"{package.name}=={package.version}\n"
             for package in request.preferred
@@ -297,7 +314,7 @@ def _show_packages(directory: Path, interpreter: Path, target: Target) -> None:
             (directory / name).symlink_to(package)
             for info in package.parent.glob("*.dist-info"):
                 if (
-                    canonicalize_name(info.name.partition("-")[0]) in (name, "pip-tools")
+                    canonical_name(info.name.partition("-")[0]) in (name, "pip-tools")
                     and not (directory / info.name).exists()
                 ):
                     (directory / info.name).symlink_to(info)

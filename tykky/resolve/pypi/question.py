@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from msgspec import Struct, structs
 
 from tykky.access import Access
 from tykky.errors import ResolveError
 from tykky.resolve.ports import PypiRequest
 from tykky.resolve.pypi.provided import Stub
 from tykky.resolve.pypi.urls import file_path, is_url, without_credentials
+from tykky.spec.names import canonical_name
+from tykky.spec.plain import plain_requirement
 
 DEFAULT_INDEX = "https://pypi.org/simple"
 
@@ -30,8 +30,7 @@ _GIT_REQUIREMENT = re.compile(r"git\+(?P<place>[^\s#]+)")
 _EDITABLE = ("-e ", "-e=", "--editable ", "--editable=")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One requirement as a resolver reads it. `path` is the local file or directory it names, if it names one."""
 
     text: str
@@ -39,8 +38,7 @@ class Line:
     typed_relative: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """The files' texts, and the local paths that the user typed as relative ones.
 
     `options` are the lines of a requirements file that name indexes and find-links, `lines` its requirements.
@@ -70,7 +68,7 @@ def pin_references(request: PypiRequest) -> PypiRequest:
         commit = None if found is None else commits.get(f"git+{found[0]}")
         return text if found is None or commit is None else text.replace(f"@{found[1]}", f"@{commit}", 1)
 
-    return replace(request, requirements=tuple(pinned(text) for text in request.requirements))
+    return structs.replace(request, requirements=tuple(pinned(text) for text in request.requirements))
 
 
 def write_question(request: PypiRequest, access: Access, stubs: Iterable[Stub]) -> Question:
@@ -115,6 +113,10 @@ def parse_line(text: str, base: Path, access: Access) -> Line:
         return _url_line("", *_marker_split(text), base, access)
     if _looks_like_path(text):
         return _path_line("", *_marker_split(text), base)
+    if plain_requirement(text):
+        return Line(text)
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
@@ -150,8 +152,12 @@ def git_reference(text: str) -> tuple[str, str] | None:
 
 def requirement_name(text: str) -> str | None:
     """Return the normalised name that a requirement asks for, or None if only its artifact knows."""
+    if plain := plain_requirement(text):
+        return canonical_name(plain.name)
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
-        return canonicalize_name(Requirement(text).name)
+        return canonical_name(Requirement(text).name)
     except InvalidRequirement:
         return None
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import platform as host
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from packaging.markers import Marker
-from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.version import Version
+from msgspec import Struct
 
 from tykky.errors import ResolveError
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.tags import Tag
 
 _MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64", "linux-ppc64le": "ppc64le"}
 # PEP 600: the older names of three glibc versions.
@@ -22,8 +24,7 @@ _UV_MINORS = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
 _UV_MACHINES = ("x86_64", "aarch64")
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True, dict=True):  # dict: for what is worked out once
     """A platform (conda subdir), a Python (`3.12` or `3.12.7`) and the oldest glibc that has to do (`2.28`)."""
 
     platform: str
@@ -38,7 +39,7 @@ class Target:
     @property
     def minor(self) -> tuple[int, int]:
         """Python's minor version: `(3, 12)`."""
-        release = Version(self.python).release
+        release = _release(self.python)
         return release[0], release[1]
 
     @property
@@ -67,11 +68,13 @@ class Target:
         return known[-1]
 
     def _glibc_minor(self) -> int:
-        return Version(self.glibc).release[1]
+        return _release(self.glibc)[1]
 
     @cached_property
     def tags(self) -> dict[Tag, int]:
         """The wheel tags that run here, each with its rank: the lower, the closer to this machine (PEP 425, 600)."""
+        from packaging.tags import compatible_tags, cpython_tags  # only who reads an answer needs them
+
         python = f"cp{self.minor[0]}{self.minor[1]}"
         platforms = list(self._platform_tags())
         # The ABI is given, or packaging would ask how *our* interpreter was built.
@@ -93,7 +96,7 @@ class Target:
         """Say whether a marker holds here. Kernel release and version are unknown, hence empty."""
         if marker is None:
             return True
-        full = self.python if len(Version(self.python).release) > 2 else f"{self.python}.0"
+        full = self.python if len(_release(self.python)) > 2 else f"{self.python}.0"
         environment = {
             "implementation_name": "cpython",
             "implementation_version": full,
@@ -108,3 +111,13 @@ class Target:
             "sys_platform": "linux",
         }
         return marker.evaluate(environment)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version; what else it has (`rc1`) is left out."""
+    parts = version.split(".")
+    if all(part.isdecimal() for part in parts):
+        return tuple(map(int, parts))
+    from packaging.version import Version
+
+    return Version(version).release

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from packaging.utils import canonicalize_name
+from msgspec import Struct
 
 from tykky.access import Access
 from tykky.errors import FetchError, ResolveError
@@ -16,6 +15,7 @@ from tykky.resolve.ports import PypiRequest
 from tykky.resolve.pypi.provided import Stub
 from tykky.resolve.pypi.question import DEFAULT_INDEX, requirement_name
 from tykky.resolve.pypi.urls import redacted
+from tykky.spec.names import canonical_name
 
 CREDENTIALS_HINT = (
     "put them into ~/.netrc ('machine HOST login USER password TOKEN'), or write the index URL as "
@@ -38,8 +38,7 @@ _WHY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What was asked for, as far as an explanation needs it."""
 
     request: PypiRequest
@@ -67,7 +66,7 @@ def unsatisfiable(asked: Asked, text: str, advice: Iterable[str]) -> ResolveErro
 
 
 def _provided_advice(asked: Asked, text: str) -> Iterable[str]:
-    lent = {canonicalize_name(p.name) for p in asked.request.provided if p.kind == "pypi"}
+    lent = {canonical_name(p.name) for p in asked.request.provided if p.kind == "pypi"}
     for stub in asked.stubs:
         if _mentions(text, stub.name) and stub.name in lent:
             yield (
@@ -192,7 +191,7 @@ def one_line(text: str) -> str:
 def _mentions(text: str, name: str | None) -> bool:
     if name is None:
         return False
-    return re.search(rf"(?<![\w.-]){re.escape(canonicalize_name(name))}(?![\w-]|\.\w)", text) is not None
+    return re.search(rf"(?<![\w.-]){re.escape(canonical_name(name))}(?![\w-]|\.\w)", text) is not None
 
 
 def missing_extra(name: str, extra: str) -> str:

@@ -1,53 +1,33 @@
-"""The resolver that drives uv: `uv pip compile`, for the artifacts and for who needs whom.
+"""The resolver that drives uv: `uv pip compile`. What it is asked, and how it is started; `uv_reading` has the rest.
 
-uv's lockfile format (pylock.toml, PEP 751) has every URL and hash but not the dependencies. They are in its own log of
-the solved graph, and where that does not tell about every package, in its requirements format, as comments: then uv is
-asked once more. The second answer takes about 0.1 s: it comes from the cache and is given the first one to keep to.
+Nearly all of its time uv waits for its index. So as little as possible is imported here, before it is started; what its
+answer needs is imported while it waits.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import sys
-import tempfile
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
-from packaging.utils import NormalizedName, canonicalize_name
+from msgspec import Struct, field
 
 from tykky.access import Access
 from tykky.errors import ToolError
-from tykky.guard.ownership import private_directory
-from tykky.lock.model import Package
-from tykky.process import Commands, Finished
-from tykky.progress import Reporter
-from tykky.resolve.ports import PypiRequest
-from tykky.resolve.pypi.annotations import direct_dependencies
-from tykky.resolve.pypi.artifact import Recorder
+from tykky.guard.ownership import private_directory, temporary_place
+from tykky.process import Commands
+from tykky.resolve.ports import PypiAsked, PypiRequest
 from tykky.resolve.pypi.provided import Stub, write_stubs
 from tykky.resolve.pypi.question import Question, cutoff, write_question
 from tykky.resolve.pypi.target import Target
-from tykky.resolve.pypi.trouble import Asked, missing_extra, one_line
-from tykky.resolve.pypi.uv_answer import Answer, Graph, locked_packages, preferences, read_answer
-from tykky.resolve.pypi.uv_report import UvReport, read_uv_report
-from tykky.resolve.pypi.uv_trouble import uv_error
 
-_NO_EXTRA = re.compile(r"The package `(?P<name>[^\s`=]+)[^`]*` does not have an extra named `(?P<extra>[^`]+)`")
-_OTHER_PYTHON = re.compile(r"The requested Python version .* is not available")
-_EDGE = re.compile(
-    r"^.*Resolution edge: (?P<parent>\S+) -> (?P<name>\S+)\n"
-    r".*Resolution edge:\s+\S+(?: \([^)\n]*\))? -> (?P<version>\S+)",
-    re.M,
-)
-_TRACE = re.compile(r"^ *TRACE .*\n?", re.M)
-_ROOT = "ROOT"  # what uv calls the request
 # uv's own default, whose name it is about to change: not said, so that every version of uv understands it.
 _DEFAULT_PRERELEASE = "if-necessary-or-explicit"
+ANSWER = "pylock.toml"  # in the working directory, as are the files of the question
 # Nothing that uv or git starts may wait for an answer on the terminal. Of its log, uv shall write the solved graph.
-_ENVIRON = {
+ENVIRON = {
     "UV_NO_PROGRESS": "1",
     "NO_COLOR": "1",
     "GIT_TERMINAL_PROMPT": "0",
@@ -55,8 +35,7 @@ _ENVIRON = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class UvResolver:
+class UvResolver(Struct, frozen=True):
     """Answers for any platform that uv has a name for, without an interpreter of it."""
 
     access: Access
@@ -70,66 +49,31 @@ class UvResolver:
             raise ToolError(f"{self.uv} is not uv", hint="install it together with Tykky: pip install uv")
         return f"uv {said[1]}"
 
-    def resolve(self, request: PypiRequest, reporter: Reporter) -> tuple[Package, ...]:
-        """Return one package per artifact, sorted by name, without those that conda provides.
+    @contextlib.contextmanager
+    def ask(self, request: PypiRequest) -> Iterator[PypiAsked]:
+        """Start uv on the request; the answer is read within the block.
 
-        Raises `ResolveError` when nothing satisfies the request and `FetchError` when an index cannot be read.
+        Raises `ResolveError` for a request that cannot be asked.
         """
         target = Target(request.platform, request.python, request.glibc)
         stubs = write_stubs(request.provided, self.access.cache / "provided")
         question = write_question(request, self.access, stubs)
-        asked = Asked(request, self.access, stubs, self.commands.environ)
-        recorder = Recorder(self.access, request.platform, request.base, question.portable, self.commands.environ)
         argv = [os.fspath(self.uv), *compile_arguments(request, target, self.access)]
-        with (
-            reporter.phase(f"choose PyPI packages for {request.platform}"),
-            private_directory(Path(tempfile.gettempdir()), "tykky-uv-") as work,
-        ):
-            _write_files(work, question, preferences(request, self.access))
-            report, graph = self._ask([*argv, "--output-file=pylock.toml"], work, asked)
-            pylock = (work / "pylock.toml").read_text(encoding="utf-8")
-            answer = read_answer(pylock, work, target, {stub.name for stub in stubs})
-            if not graph.tells(answer):
-                graph = self._graph(argv, work, answer, asked)
-            packages = locked_packages(answer, graph, target, request, recorder)
-        _tell(report, stubs, packages, request, reporter)
-        return packages
+        with private_directory(temporary_place(), "tykky-uv-") as work:
+            _write_files(work, question, _preferences(request, self.access, stubs))
+            with self.commands.start([*argv, f"--output-file={ANSWER}"], cwd=work, environ=ENVIRON) as running:
+                from tykky.resolve.pypi.uv_reading import UvAsked
 
-    def _ask(self, argv: Sequence[str], work: Path, asked: Asked) -> tuple[UvReport, Graph]:
-        finished = self.commands.run(argv, cwd=work, environ=_ENVIRON, check=False)
-        report = read_uv_report(_TRACE.sub("", finished.stderr))
-        if finished.status != 0:
-            raise uv_error(report, asked)
-        return report, _graph_of(finished.stderr)
-
-    def _graph(self, argv: Sequence[str], work: Path, answer: Answer, asked: Asked) -> Graph:
-        """Ask again in the format that has the dependencies. Raises what `resolve` raises."""
-        (work / "requirements.txt").write_text(answer.pins(), encoding="utf-8")
-        # Versions that only a backend knows are in neither format; uv's own log of the solved graph has them.
-        environ = {**_ENVIRON, "RUST_LOG": "uv_resolver=trace" if answer.unversioned else ""}
-        words = [*argv, "--no-header", "--annotation-style=line", "--output-file=requirements.txt"]
-        finished: Finished | None = None
-        for extra in (["--offline"], []):
-            finished = self.commands.run([*words, *extra], cwd=work, environ=environ, check=False)
-            if finished.status == 0:
-                break
-        assert finished is not None
-        if finished.status != 0:
-            raise uv_error(read_uv_report(finished.stderr), asked)
-        compiled = (work / "requirements.txt").read_text(encoding="utf-8")
-        return Graph(depends=direct_dependencies(compiled), versions=_graph_of(finished.stderr).versions)
+                yield UvAsked(self, running, argv, work, request, target, stubs, question.portable)
 
 
-def _graph_of(log: str) -> Graph:
-    """Return the graph that uv's log of its answer tells: `parent -> name`, and a line below both their versions."""
-    depends: dict[NormalizedName, set[str]] = defaultdict(set)
-    versions: dict[NormalizedName, str] = {}
-    for edge in _EDGE.finditer(log):
-        name = canonicalize_name(edge["name"])
-        versions[name] = edge["version"]
-        if edge["parent"] != _ROOT and (parent := canonicalize_name(edge["parent"])) != name:
-            depends[parent].add(name)
-    return Graph({name: tuple(sorted(needs)) for name, needs in depends.items()}, versions)
+def _preferences(request: PypiRequest, access: Access, stubs: tuple[Stub, ...]) -> str:
+    settled = frozenset(stub.name for stub in stubs)
+    if settled.issuperset(package.name for package in request.preferred):
+        return ""
+    from tykky.resolve.pypi.preferences import preferences
+
+    return preferences(request, access, settled)
 
 
 def compile_arguments(request: PypiRequest, target: Target, access: Access) -> list[str]:
@@ -181,29 +125,8 @@ def _write_files(work: Path, question: Question, preferred: str) -> None:
         "requirements.in": question.requirements,
         "constraints.txt": question.constraints,
         "overrides.txt": question.overrides,
-        "pylock.toml": preferred,
     }
     for name, text in texts.items():
         (work / name).write_text(text, encoding="utf-8")
-
-
-def _tell(
-    report: UvReport,
-    stubs: Sequence[Stub],
-    packages: Sequence[Package],
-    request: PypiRequest,
-    reporter: Reporter,
-) -> None:
-    provided = {stub.name for stub in stubs}
-    for warning in report.warnings:
-        extra = _NO_EXTRA.search(warning)
-        if extra is not None and canonicalize_name(extra["name"]) in provided:
-            reporter.warn(missing_extra(extra["name"], extra["extra"]))
-        elif _OTHER_PYTHON.search(warning) is None:
-            reporter.warn(f"uv: {one_line(warning)}")
-    built = [p.name for p in packages if p.source != "wheel"]
-    if built and request.interpreter is None:
-        reporter.warn(
-            f"metadata of {', '.join(built)} was asked of Python {sys.version_info[0]}.{sys.version_info[1]}, "
-            f"for want of a Python {request.python} on this host"
-        )
+    if preferred:
+        (work / ANSWER).write_text(preferred, encoding="utf-8")

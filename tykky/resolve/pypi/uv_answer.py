@@ -1,29 +1,25 @@
-"""What uv chose, read from its pylock.toml (PEP 751), as packages for a lock; and a lock as uv's preferences."""
+"""What uv chose, read from its pylock.toml (PEP 751), as packages for a lock."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import tomli_w
+from msgspec import Struct, field
 from packaging.pylock import Package as PylockPackage
 from packaging.pylock import PackageSdist, PackageWheel, Pylock
 from packaging.utils import NormalizedName
 
-from tykky.access import Access
 from tykky.digests import source_fingerprint
 from tykky.errors import ResolveError
 from tykky.lock.model import Package
 from tykky.resolve.ports import PypiRequest
 from tykky.resolve.pypi.artifact import Artifact, Recorder, best_wheel
-from tykky.resolve.pypi.question import git_reference
 from tykky.resolve.pypi.target import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """What pylock.toml leaves out: direct dependencies, and the versions of local directories, by name."""
 
     depends: Mapping[NormalizedName, tuple[str, ...]] = field(default_factory=dict)
@@ -38,8 +34,7 @@ class Graph:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The packages of one pylock.toml that hold for the target and are not conda's. Paths start at `directory`.
 
     `sizes_told` says whether the index tells sizes (PEP 700). Of one that does not, uv still knows some, of files it
@@ -78,35 +73,6 @@ def read_answer(text: str, directory: Path, target: Target, provided: Iterable[s
 def _sizes_told(package: PylockPackage) -> bool:
     sdist = () if package.sdist is None else (package.sdist.size,)
     return None not in (*(wheel.size for wheel in package.wheels or ()), *sdist)
-
-
-def preferences(request: PypiRequest, access: Access) -> str:
-    """Return a pylock.toml whose versions and commits uv keeps where they still satisfy.
-
-    uv reads the output file of an earlier run for that, and looks at names, versions and git commits only. It keeps a
-    commit if the reference is the one that was asked for when the commit was found; of a reference in the metadata of
-    another package we do not know it, so such a commit may move.
-    """
-    references = dict(found for text in request.requirements if (found := git_reference(text)) is not None)
-    entries = [
-        _preference(package, references, access)
-        for package in request.preferred
-        if package.kind == "pypi" and package.platform == request.platform and package.source != "directory"
-    ]
-    return tomli_w.dumps({"lock-version": "1.0", "created-by": "tykky", "packages": entries})
-
-
-def _preference(package: Package, references: Mapping[str, str], access: Access) -> dict[str, object]:
-    entry: dict[str, object] = {"name": package.name, "version": package.version}
-    if package.source == "git" and package.url is not None and package.commit is not None:
-        url = package.url.removeprefix("git+")
-        vcs = {"type": "git", "url": access.mirrored(url), "commit-id": package.commit}
-        if url in references:
-            vcs["requested-revision"] = references[url]
-        if package.subdirectory is not None:
-            vcs["subdirectory"] = package.subdirectory
-        entry["vcs"] = vcs
-    return entry
 
 
 def locked_packages(

@@ -11,7 +11,8 @@ uv before 0.12 drew the same as a tree (a cross, `╰─▶`, `Caused by:`); bot
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tykky.resolve.pypi.urls import redacted
 
@@ -22,8 +23,7 @@ _HINT = re.compile(r"\s*hint:\s*")
 _WARNING = re.compile(r"warning:\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class UvReport:
+class UvReport(Struct, frozen=True):
     """What uv said, without colours, drawing and credentials. A cause may have several lines."""
 
     error: str = ""
