@@ -28,13 +28,14 @@ from tykky.spec.requirements import (
 if TYPE_CHECKING:
     from tykky.toml.positions import KeyPath
 
-_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_MINOR_VERSION = re.compile(r"3\.\d+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_VIRTUAL_NAME = re.compile(r"__[a-z0-9_]+")
+# Compiled where they are used first: no spec has need of all of them.
+_DISTRIBUTION = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_MINOR_VERSION = r"3\.\d+"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_VIRTUAL_NAME = r"__[a-z0-9_]+"
 # Empty takes a virtual package away; `1=x86_64_v3` has a build, as that of __archspec is written.
-_VIRTUAL_VERSION = re.compile(r"(?:[A-Za-z0-9_.]+(?:=[A-Za-z0-9_.]+)?)?")
-_PARENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_VIRTUAL_VERSION = r"(?:[A-Za-z0-9_.]+(?:=[A-Za-z0-9_.]+)?)?"
+_PARENT_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _INDEX_SCHEMES = ("https", "http", "file")
 
 
@@ -74,7 +75,7 @@ def _environment(table: Environment) -> Iterator[Finding]:
     if "/" in table.extends or table.extends.startswith("~"):
         if re.search(r"[\0-\x1f\x7f:]", table.extends):
             yield Finding(("environment", "extends"), f"{table.extends!r} is not a path of an environment directory")
-    elif not _PARENT_NAME.fullmatch(table.extends):
+    elif not re.fullmatch(_PARENT_NAME, table.extends):
         message = f"{table.extends!r} is neither a path (with a slash in it) nor the name of an environment"
         yield Finding(("environment", "extends"), message)
 
@@ -102,7 +103,7 @@ def _interpreter(spec: Spec) -> Iterator[Finding]:
     if python is None:
         return
     if not python.startswith("/"):
-        if not _MINOR_VERSION.fullmatch(python):
+        if not re.fullmatch(_MINOR_VERSION, python):
             message = f"{python!r} is neither a minor version such as '3.12' nor an absolute path"
             yield Finding(("pypi", "python"), message)
     elif spec.pypi.managed_python:
@@ -121,9 +122,9 @@ def _conda(table: Conda) -> Iterator[Finding]:
         yield from _same_names(requirements, path, str.lower)
     for name, version in table.virtual_packages.items():
         place = ("conda", "virtual-packages", name)
-        if not _VIRTUAL_NAME.fullmatch(name):
+        if not re.fullmatch(_VIRTUAL_NAME, name):
             yield Finding(place, "a virtual package's name begins with two underscores: __glibc, __cuda")
-        elif not _VIRTUAL_VERSION.fullmatch(version):
+        elif not re.fullmatch(_VIRTUAL_VERSION, version):
             yield Finding(place, f"{version!r} is not the version of a virtual package, such as '2.28'")
 
 
@@ -204,7 +205,7 @@ def _index(url: str, path: KeyPath) -> Iterator[Finding]:
 
 def _distributions(names: tuple[str, ...], path: KeyPath, *, all_word: bool = False) -> Iterator[Finding]:
     for index, name in enumerate(names):
-        if not (_DISTRIBUTION.fullmatch(name) or (all_word and name == ":all:")):
+        if not (re.fullmatch(_DISTRIBUTION, name) or (all_word and name == ":all:")):
             yield Finding((*path, index), f"{name!r} is not the name of a package")
 
 
@@ -259,7 +260,7 @@ def _root(spec: Spec) -> Iterator[Finding]:
 def _runtime(table: Runtime) -> Iterator[Finding]:
     for name, value in table.environ.items():
         path = ("runtime", "environ", name)
-        if not _VARIABLE.fullmatch(name):
+        if not re.fullmatch(_VARIABLE, name):
             message = "the name of a variable has letters, digits and underscores and does not begin with a digit"
             yield Finding(path, message)
         if "\0" in value:

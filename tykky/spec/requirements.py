@@ -29,11 +29,12 @@ _LOCAL = re.compile(
     r"(?P<path>(?:\.{1,2}(?=[/\[;\s]|$)|/).*?)\s*(?:\[(?P<extras>[^\[\]]*)\])?\s*(?:;\s*(?P<marker>.*))?",
     re.DOTALL,
 )
-_EXTRA = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_CONDA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_CONDA_BUILD = re.compile(r"[A-Za-z0-9_.+*]+|\^[^\s\[\]=,'\"]*\$")
-_CONDA_TOKEN = re.compile(r"\s*(?:(?P<op>===?|!=|<=|>=|~=|=|<|>)\s*)?(?P<version>[A-Za-z0-9_.+!*-]*)\s*")
-_CONDA_VERSION = re.compile(
+# Compiled where they are used first: no spec has need of all of them.
+_EXTRA = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_CONDA_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_CONDA_BUILD = r"[A-Za-z0-9_.+*]+|\^[^\s\[\]=,'\"]*\$"
+_CONDA_ATOM = r"\s*(?:(?P<op>===?|!=|<=|>=|~=|=|<|>)\s*)?(?P<version>[A-Za-z0-9_.+!*-]*)\s*"
+_CONDA_VERSION = (
     r"\*|(?:\d+!)?[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*[_-]*"
     r"(?:\+[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*[_-]*)?(?:\.?\*)?"
 )
@@ -154,7 +155,7 @@ def conda_name(match_spec: str) -> str:
 
 def check_conda_name(name: str) -> None:
     """Raise `BadRequirement` if this can be no conda package."""
-    if _CONDA_NAME.fullmatch(name):
+    if re.fullmatch(_CONDA_NAME, name):
         return
     if "::" in name:
         channel, _, package = name.rpartition("::")
@@ -188,19 +189,19 @@ def check_conda_version(version: str) -> None:
 
 def check_conda_build(build: str) -> None:
     """Raise `BadRequirement` if this can be no pattern of a build string (`*mpi*`, `py312_0`)."""
-    if not _CONDA_BUILD.fullmatch(build):
+    if not re.fullmatch(_CONDA_BUILD, build):
         raise BadRequirement("a build has letters, digits, '_', '.', '+' and '*'")
 
 
 def _check_conda_atom(atom: str) -> None:
-    token = _CONDA_TOKEN.fullmatch(atom)
+    token = re.fullmatch(_CONDA_ATOM, atom)
     if token is None or token["op"] == "===":
         raise BadRequirement("is not a conda version such as '>=3.9,<4', '3.12.*' or '*'")
     version = token["version"]
     if not version:
         raise BadRequirement(f"a version is missing after {token['op']!r}" if token["op"] else "a version is missing")
     # A hyphen is a separator like the underscore, and rattler takes one of them in a version, not both.
-    if not _CONDA_VERSION.fullmatch(version) or ("_" in version and "-" in version):
+    if not re.fullmatch(_CONDA_VERSION, version) or ("_" in version and "-" in version):
         raise BadRequirement(f"{version!r} is not a conda version")
     if version == "*" and token["op"]:
         raise BadRequirement(f"'*' takes any version; leave out {token['op']!r}")
@@ -213,7 +214,7 @@ def _local(match: re.Match[str]) -> LocalRequirement:
     path = match["path"].strip()
     extras = [extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip()]
     for extra in extras:
-        if not _EXTRA.fullmatch(extra):
+        if not re.fullmatch(_EXTRA, extra):
             raise BadRequirement(f"{extra!r} is no name of an extra")
     try:
         marker = Marker(match["marker"]) if match["marker"] is not None else None
