@@ -12,9 +12,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.conformance.conftest import Bench
+from tests.conformance.lab import Lab, lab, labs
 from tests.conformance.stage import PREFIX, host_python, publish
 from tests.wheelmaker import make_wheel
 from tykky.runtime.model import Launch, Stack
+
+__all__ = ["lab", "labs"]
 
 SAMPLED = True
 
@@ -23,6 +26,7 @@ KINDS = pytest.mark.parametrize("kind", ["venv", "conda"])
 MOSTLY_VENV = pytest.mark.parametrize("kind", ["venv", pytest.param("conda", marks=pytest.mark.thorough)])
 WHO = "import json, sys; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix]))"
 THING = "import thing; print(thing.where)"
+ALONE = "--no-periodic-update"  # otherwise virtualenv looks for newer wheels, in the background and after its end
 
 
 @pytest.fixture
@@ -131,17 +135,17 @@ def test_virtualenv_and_a_package_in_it(bench: Bench, virtualenv: Path, kind: st
     place = bench.environment("with space" if kind == "venv" else "P", kind)
     wheel = own_wheel(bench)
     bare = bench.place / "bare"
-    bench.run(host_python(), virtualenv, "--no-seed", "--python", place / "bin" / "python", bare)
+    bench.run(host_python(), virtualenv, ALONE, "--no-seed", "--python", place / "bin" / "python", bare)
     assert who(bench, bare / "bin" / "python") == [str(bare / "bin" / "python"), str(bare), str(place)]
     assert bench.run(bare / "bin" / "python", "-c", "import thing", check=False).returncode == 1
 
     venv = bench.place / "v"
-    bench.run(place / "bin" / "python", virtualenv, "--system-site-packages", "--no-setuptools", venv)
+    bench.run(place / "bin" / "python", virtualenv, ALONE, "--system-site-packages", "--no-setuptools", venv)
     bench.run(venv / "bin" / "pip", "install", "--no-index", "--disable-pip-version-check", wheel)
     check_use(bench, place, venv)
 
     on_top = bench.place / "w"
-    options = ("--no-seed", "--system-site-packages")
+    options = (ALONE, "--no-seed", "--system-site-packages")
     bench.run(host_python(), virtualenv, *options, "--python", venv / "bin" / "python", on_top)
     assert who(bench, on_top / "bin" / "python") == [str(on_top / "bin" / "python"), str(on_top), str(place)]
     publish(
@@ -150,6 +154,21 @@ def test_virtualenv_and_a_package_in_it(bench: Bench, virtualenv: Path, kind: st
     bench.case.own(place)
     for made in (venv, on_top):
         assert bench.run(made / "bin" / "python", "-c", THING).stdout == "bottom\n"
+
+
+@pytest.mark.workflows
+@pytest.mark.network
+@pytest.mark.timeout(600)
+def test_virtualenv_as_a_package_of_the_environment(lab: Lab):
+    """The newest one from PyPI, called by its launcher, in an environment that `tykky build` made."""
+    venv = lab.bench.place / "v"
+    lab.run(lab.program("virtualenv"), ALONE, "--system-site-packages", venv)
+    python = venv / "bin" / "python"
+    text = f"{WHO}; import matplotlib, pip; print(json.dumps([matplotlib.__file__, pip.__file__]))"
+    known, files = map(json.loads, lab.run(python, "-c", text).stdout.splitlines())
+    assert known == [str(python), str(venv), str(lab.place)]
+    assert [file.partition("/lib/")[0] for file in files] == [str(lab.place), str(venv)]
+    assert lab.run(venv / "bin" / "pip", "--version").stdout.split()[3].startswith(str(venv))
 
 
 def own_wheel(bench: Bench) -> Path:
