@@ -7,7 +7,6 @@ import inspect
 
 import click
 
-from tykky.cli.clicks import built
 from tykky.cli.main import VERBS
 
 
@@ -34,7 +33,8 @@ JSON on standard output. Every verb ends with 0, or with the [exit code](exit-co
 
 def load_command(module: str) -> click.Command:
     """Return a verb's command."""
-    return built(importlib.import_module(f"tykky.cli.{module}").command)
+    found: click.Command = importlib.import_module(f"tykky.cli.{module}").command
+    return found
 
 
 def _section(verb: str, command: click.Command) -> str:
