@@ -282,7 +282,7 @@ except ChildProcessError:
 
 
 def test_open_descriptors_of_the_caller_pass(bench: Bench, isolated: Callable[..., Path]):
-    """All below 10 but two: those are needed. With none of them, one line says so."""
+    """All below 10 but two: those are needed to mount. With none of them, one line says so, unless nothing is mounted."""
     place = isolated()
     text = "import os; print(os.read(3, 4), os.path.exists('/etc/mark'))"
     opened = " ".join(f"{number}</etc/passwd" for number in range(3, 8))
@@ -290,7 +290,7 @@ def test_open_descriptors_of_the_caller_pass(bench: Bench, isolated: Callable[..
     assert bench.run("/bin/sh", "-c", script, "sh", place / "bin" / "python", "-c", text).stdout == "b'root' True\n"
     script = f'exec {opened} 8</etc/passwd 9</etc/passwd && exec "$@"'
     done = bench.run("/bin/sh", "-c", script, "sh", place / "bin" / "python", "-c", text, check=False)
-    if bench.case.backend == "apptainer":
+    if bench.case.backend == "apptainer" or bench.case.mount == "joined":
         assert done.stdout == "b'root' True\n"
         return
     said = "finding two free descriptors below 10, which a shell in the image can close, failed"
