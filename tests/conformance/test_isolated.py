@@ -282,7 +282,7 @@ except ChildProcessError:
 
 
 def test_open_descriptors_of_the_caller_pass(bench: Bench, isolated: Callable[..., Path]):
-    """All below 10 but two: those are needed to mount. With none of them, one line says so, unless nothing is mounted."""
+    """All below 10 but two: a mount needs those. With none of them, one line says so, unless it joins."""
     place = isolated()
     text = "import os; print(os.read(3, 4), os.path.exists('/etc/mark'))"
     opened = " ".join(f"{number}</etc/passwd" for number in range(3, 8))
