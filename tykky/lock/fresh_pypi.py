@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from packaging.markers import Marker
-from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion
 
 from tykky.lock.model import Lock, LockedPlatform, Package, Requirements
@@ -194,7 +192,6 @@ class _Check(Struct, frozen=True):
 
 
 def _satisfies(specifier: SpecifierSet, version: str) -> bool:
-
     try:
         return specifier.contains(version, prereleases=True)
     except InvalidVersion:
