@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from tykky.access import Access
@@ -28,11 +29,13 @@ from tykky.errors import ArtifactError, FetchError
 from tykky.resolve.pypi.trouble import answered, not_reached, offline_missing
 from tykky.resolve.pypi.urls import expanded, file_name, file_path, redacted, without_credentials
 
+_T = TypeVar("_T")
+
 _CHUNK = 1 << 20
 _RETRIES = 3
 _TIMEOUT = 30.0  # seconds without a byte
-NOT_THE_NETWORK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-PASSING = (408, 429, 500, 502, 503, 504)  # worth a second try
+_NOT_THE_NETWORK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_PASSING = (408, 429, 500, 502, 503, 504)  # worth a second try
 
 
 def fetch_artifact(url: str, sha256: str, access: Access, environ: Mapping[str, str]) -> Path:
@@ -85,24 +88,51 @@ def download(
     `on_bytes` hears how many more bytes have come (fewer than none where it starts again). Raises `FetchError`, or
     `OSError` if `target` cannot be written.
     """
-    retries = retries_of(environ)
+
+    def rolled_back() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            on_bytes(-target.stat().st_size)
+
+    shown = redacted(url)
+    retried(
+        lambda: _download(url, target, environ, on_bytes),
+        shown,
+        environ,
+        lambda code, tries: answered(shown, status_of(code), tries=tries),
+        target,
+        rolled_back,
+    )
+
+
+def retried(
+    once: Callable[[], _T],
+    url: str,
+    environ: Mapping[str, str],
+    refused: Callable[[int, int], FetchError],
+    target: Path | None = None,
+    again: Callable[[], object] = lambda: None,
+) -> _T:
+    """Return what `once` returns; after `again`, try again where that may help. `url` is as a message shows it.
+
+    Raises what `refused` gives for a status and the number of tries, another `FetchError` if nothing answers, or
+    `OSError` if `target` cannot be written.
+    """
+    retries = int(environ.get("UV_HTTP_RETRIES", _RETRIES))
     for attempt in range(retries + 1):
         try:
-            _download(url, target, environ, on_bytes)
-            return
+            return once()
         except urllib.error.HTTPError as error:
-            if error.code not in PASSING or attempt == retries:
-                status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
-                raise answered(redacted(url), status, tries=attempt + 1) from None
+            if error.code not in _PASSING or attempt == retries:
+                raise refused(error.code, attempt + 1) from None
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in NOT_THE_NETWORK:
+            if target is not None and isinstance(error, OSError) and error.errno in _NOT_THE_NETWORK:
                 error.filename = os.fspath(target)
                 raise
             if attempt == retries:
-                raise not_reached(redacted(url), why_not_reached(error), environ, tries=attempt + 1) from None
-        with contextlib.suppress(FileNotFoundError):
-            on_bytes(-target.stat().st_size)
+                raise not_reached(url, _why_not_reached(error), environ, tries=attempt + 1) from None
+        again()
         time.sleep(0.5 * 2**attempt)
+    raise AssertionError("unreachable")
 
 
 def answers(url: str, environ: Mapping[str, str]) -> tuple[str | None, FetchError | None]:
@@ -114,10 +144,10 @@ def answers(url: str, environ: Mapping[str, str]) -> tuple[str | None, FetchErro
         with NamedTemporaryFile(prefix="tykky-") as file:
             _download(url, Path(file.name), environ, lambda count: None)
     except urllib.error.HTTPError as error:
-        status = f"{error.code} {http.client.responses.get(error.code, '')}".strip()
+        status = status_of(error.code)
         return status, None if error.code in (404, 410) else answered(redacted(url), status)
     except (OSError, http.client.HTTPException) as error:
-        return None, not_reached(redacted(url), why_not_reached(error), environ)
+        return None, not_reached(redacted(url), _why_not_reached(error), environ)
     return "200 OK", None
 
 
@@ -132,9 +162,9 @@ def _download(url: str, target: Path, environ: Mapping[str, str], on_bytes: Call
             raise http.client.IncompleteRead(b"", int(expected) - file.tell())
 
 
-def retries_of(environ: Mapping[str, str]) -> int:
-    """Return how often a request is made again where that may help."""
-    return int(environ.get("UV_HTTP_RETRIES", _RETRIES))
+def status_of(code: int) -> str:
+    """Return a status in words: `404 Not Found`."""
+    return f"{code} {http.client.responses.get(code, '')}".strip()
 
 
 def timeout_of(environ: Mapping[str, str]) -> float:
@@ -173,7 +203,7 @@ def _credentials(
     return None if found is None else (found[0], found[2] or "")
 
 
-def why_not_reached(error: OSError | http.client.HTTPException) -> str:
+def _why_not_reached(error: OSError | http.client.HTTPException) -> str:
     """Return the reason in words that `not_reached` knows."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, TimeoutError):

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -25,15 +23,8 @@ from urllib.parse import urlencode, urlsplit
 
 from tykky.access import Access
 from tykky.errors import ArtifactError, FetchError
-from tykky.resolve.pypi.download import (
-    NOT_THE_NETWORK,
-    PASSING,
-    opener,
-    retries_of,
-    timeout_of,
-    why_not_reached,
-)
-from tykky.resolve.pypi.trouble import answered, not_reached, offline_missing
+from tykky.resolve.pypi.download import opener, retried, status_of, timeout_of
+from tykky.resolve.pypi.trouble import answered, offline_missing
 from tykky.resolve.registry.credentials import basic_credentials
 from tykky.resolve.registry.manifests import ACCEPTED
 from tykky.spec.image_reference import ImageReference
@@ -196,25 +187,11 @@ class Registry:
         url: str | None = None,
     ) -> _T:
         """Return what `once` returns; try again where that may help. Raises `FetchError`."""
-        retries = retries_of(self.environ)
         root = url or self._url("").rstrip("/")
-        for attempt in range(retries + 1):
-            try:
-                return once()
-            except urllib.error.HTTPError as error:
-                if error.code not in PASSING or attempt == retries:
-                    raise self._trouble(error.code, root, missing, attempt + 1) from None
-            except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, OSError) and error.errno in NOT_THE_NETWORK and target is not None:
-                    error.filename = os.fspath(target)
-                    raise
-                if attempt == retries:
-                    raise not_reached(root, why_not_reached(error), self.environ, tries=attempt + 1) from None
-            time.sleep(0.5 * 2**attempt)
-        raise AssertionError("unreachable")
+        return retried(once, root, self.environ, lambda code, tries: self._trouble(code, root, missing, tries), target)
 
     def _trouble(self, code: int, url: str, missing: Callable[[], FetchError], tries: int) -> FetchError:
-        status = f"{code} {http.client.responses.get(code, '')}".strip()
+        status = status_of(code)
         if code in (401, 403):
             # Docker Hub says so of images that it does not have.
             return FetchError(
