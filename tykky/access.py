@@ -27,6 +27,10 @@ class Access(Struct, frozen=True):
         """Return the URL to record for one that a mirror gave: the inverse of `mirrored`."""
         return _replace_prefix(url, {mirror: original for original, mirror in self.mirrors.items()})
 
+    def artifact(self, sha256: str, name: str) -> Path:
+        """Return where the cache keeps a file by its sha256: it has that name only if it was checked."""
+        return self.cache / "artifacts" / sha256[:2] / sha256 / name
+
 
 def _replace_prefix(url: str, table: Mapping[str, str]) -> str:
     """Replace the longest key of `table` that `url` starts with, at a path boundary."""

@@ -17,7 +17,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TypeVar
@@ -49,22 +49,29 @@ def fetch_artifact(url: str, sha256: str, access: Access, environ: Mapping[str, 
             raise FetchError(f"{local} does not exist", hint="the lock names this file; put it back or lock again")
         require_sha256(local, sha256)
         return local
-    kept = access.cache / "artifacts" / sha256[:2] / sha256 / file_name(url)
+    kept = access.artifact(sha256, file_name(url))
     if kept.is_file():
         require_sha256(kept, sha256, remove=True)
         return kept
     if access.offline:
         raise offline_missing(redacted(url))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=kept.parent, prefix=".part-", delete=False) as file:
-        part = Path(file.name)
-    try:
+    with filling(kept) as part:
         download(access.mirrored(url), part, environ)
         require_sha256(part, sha256, name=redacted(url))
-        part.replace(kept)
+    return kept
+
+
+@contextlib.contextmanager
+def filling(place: Path) -> Iterator[Path]:
+    """Give a file of our own beside `place`; it gets that name if the block ends well, and is gone if not."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=place.parent, prefix=".part-", delete=False) as file:
+        part = Path(file.name)
+    try:
+        yield part
+        part.replace(place)
     finally:
         part.unlink(missing_ok=True)
-    return kept
 
 
 def require_sha256(path: Path, expected: str, *, name: str | None = None, remove: bool = False) -> None:

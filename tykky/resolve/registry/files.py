@@ -8,13 +8,12 @@ That is where other artifacts are too: a file has that name only if it was check
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from tykky.digests import file_sha256
 from tykky.errors import ArtifactError, ResolveError
+from tykky.resolve.pypi.download import filling
 from tykky.resolve.registry.manifests import Descriptor, ImageManifest, NotAnImage, read_answer
 from tykky.resolve.registry.server import Registry
 
@@ -24,16 +23,14 @@ def manifest_of(registry: Registry, sha256: str) -> ImageManifest:
 
     Raises `FetchError`, `ArtifactError` if it is another one, `ResolveError` if it is of no use here.
     """
-    place = _place(registry, sha256)
+    place = registry.access.artifact(sha256, "blob")
     body = place.read_bytes() if place.is_file() else b""
     if hashlib.sha256(body).hexdigest() != sha256:
         answer = registry.manifest(f"sha256:{sha256}")
         body = answer.body
         check_digest(registry, sha256, hashlib.sha256(body).hexdigest())
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _part(place) as part:
+        with filling(place) as part:
             part.write_bytes(body)
-            part.replace(place)
     try:
         # Only the media type in it: it is the same whoever hands it out.
         found = read_answer(body, "application/vnd.oci.image.manifest.v1+json")
@@ -49,14 +46,12 @@ def fetch_layer(registry: Registry, layer: Descriptor, on_bytes: Callable[[int],
 
     Raises `FetchError`, and `ArtifactError` if the registry gives something else; then no file is kept.
     """
-    place = _place(registry, layer.sha256)
+    place = registry.access.artifact(layer.sha256, "blob")
     if place.is_file() and file_sha256(place) == layer.sha256:
         on_bytes(layer.size)
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _part(place) as part:
+    with filling(place) as part:
         check_digest(registry, layer.sha256, registry.save(layer.sha256, layer.size, part, on_bytes))
-        part.replace(place)
     return place
 
 
@@ -66,21 +61,6 @@ def of_no_use(registry: Registry, why: str) -> ResolveError:
         f"{registry.reference.written} cannot be used: {why}",
         hint="name an image of a system: 'docker pull' and 'apptainer pull' would have to accept it",
     )
-
-
-def _place(registry: Registry, sha256: str) -> Path:
-    return registry.access.cache / "artifacts" / sha256[:2] / sha256 / "blob"
-
-
-@contextmanager
-def _part(place: Path) -> Iterator[Path]:
-    """Give a file of our own beside `place`; it is gone at the end, unless it got its name."""
-    with NamedTemporaryFile(dir=place.parent, prefix=".part-", delete=False) as file:
-        part = Path(file.name)
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_digest(registry: Registry, expected: str, actual: str) -> None:
