@@ -9,9 +9,11 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from tests.serving import serving
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Switches:
 class Served:
     """A running server: its URL, its switches, the requests it has had (`GET /linux-64/repodata.json`)."""
 
-    url: str
+    url: str = ""
     switches: Switches = field(default_factory=Switches)
     requests: list[str] = field(default_factory=list)
     sent: int = 0  # bytes of bodies
@@ -119,25 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # A hung request must not keep a test from ending.
-    block_on_close = False
-
-
 @contextlib.contextmanager
 def serve(root: Path) -> Iterator[Served]:
     """Serve the files below `root` on a free port of 127.0.0.1 until the block ends."""
-    handler = type("Handler", (_Handler,), {"root": root})
-    server = _Server(("127.0.0.1", 0), handler)
-    served = Served(f"http://127.0.0.1:{server.server_address[1]}")
-    handler.served = served  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield served
-    finally:
-        served.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    served = Served()
+    with serving(_Handler, root=root, served=served) as address:
+        served.url = f"http://{address}"
+        try:
+            yield served
+        finally:
+            served.released.set()

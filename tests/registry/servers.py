@@ -17,13 +17,14 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.registry.images import Stored
+from tests.serving import serving
 
 # Whom a registry that is not public knows, and the line of its htpasswd file: bcrypt, the one kind it takes.
 ADA = "ada:of-the-test"
@@ -151,17 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
 def serve() -> Iterator[Registry]:
     """Run an empty registry until the block ends."""
     registry = Registry()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": registry}))
-    server.daemon_threads = True
-    registry.address = f"127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(_Handler, registry=registry) as registry.address:
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass(frozen=True)

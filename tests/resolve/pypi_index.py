@@ -17,12 +17,14 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote
 
 import pytest
+
+from tests.serving import serving
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 Fault = int | Literal["hang", "drop"]
@@ -167,19 +169,12 @@ def serve(root: Path) -> Iterator[Index]:
     """Run an index whose files are kept in `root` until the block ends."""
     root.mkdir(parents=True, exist_ok=True)
     index = Index(root)
-    handler = type("Handler", (_Handler,), {"index": index})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    index.origin = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield index
-    finally:
-        index.closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(_Handler, index=index) as address:
+        index.origin = f"http://{address}"
+        try:
+            yield index
+        finally:
+            index.closing.set()
 
 
 @pytest.fixture
