@@ -94,6 +94,11 @@ def test_by_deltas_of_a_venv(world: World, lines: tuple[str, ...]) -> None:
     assert set(take(world, wanted(lines, based_on_conda=False), steps(lines))[1:]) == {"delta"}
 
 
+def test_the_link_to_the_interpreters_headers_is_there_while_no_package_has_any(world: World) -> None:
+    lines = ("p:headers=1", "", "p:headers=1 p:more-headers=1", "p:more-headers=1", "p:path=1")
+    assert set(take(world, wanted(lines, based_on_conda=False), steps(lines))[1:]) == {"delta"}
+
+
 @pytest.mark.parametrize("lines", sampled([(lines,) for lines in ENTANGLED.values()], every=4), ids=ENTANGLED)
 def test_by_fresh_layers(world: World, lines: tuple[str, ...]) -> None:
     assert "delta" not in take(world, wanted(lines), steps(lines))

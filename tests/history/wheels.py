@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.channel.nasty import TAG
+from tests.channel.nasty import MINOR, TAG
 from tests.wheelmaker import make_project, make_sdist, make_wheel
 from tykky.digests import source_fingerprint
 from tykky.lock.model import Package
@@ -103,6 +103,10 @@ WHEELS: Mapping[str, Callable[[Path], Package]] = {
         "scripts/data": "#!python\nprint(1)\n", "scripts/sh": "#!/bin/sh\n"})}),
     "data=2": _wheel("data", "2.0", {"data.py": "", **_data("data", "2.0", {
         "data/share/data": "2\n", "data/lib/data.so": "2\n", "scripts/data": "#!/bin/sh\n"})}),
+    "headers=1": _wheel("headers", "1.0", {
+        "headers.py": "", **_data("headers", "1.0", {f"data/include/python{MINOR}/headers.h": "1\n"})}),
+    "more-headers=1": _wheel("more_headers", "1.0", _data("more_headers", "1.0", {
+        f"data/include/python{MINOR}/more.h": "1\n"})),
     "path=1": _wheel("path", "1.0", {"path.pth": "import sys\n", "path/__init__.py": "", "path/empty/__init__.py": ""}),
     "path=2": _wheel("path", "2.0", {"path.pth": "./path\n", "path.py": "", "path-odd.junk": "x\n"}),
     "odd=p1": _wheel("oddw", "1.0", {f"oddw/{name}": "x\n" for name in _ODD}),

@@ -124,11 +124,22 @@ def _stage_kinds(making: Making, moves: Moves, attempt: int) -> list[Staged]:
         kept = [package for name, package in sorted(wanted.items()) if name[0] == "conda" and name in moves.kept]
         ground = making.ground(f"conda-{attempt}")
         trees.append(conda.stage_some(chosen["conda"], kept, ground, making.platform, making.workshop))
-    if chosen["pypi"]:
+    links = _bares_headers(making, moves)
+    if chosen["pypi"] or links:
         assert making.project is not None
         ground = making.ground(f"pypi-{attempt}", whiteouts(making.merged, moves, ()))
-        trees.append(pypi.stage_some(chosen["pypi"], making.project, making.base, ground, making.workshop))
+        trees.append(pypi.stage_some(chosen["pypi"], making.project, making.base, ground, making.workshop, links=links))
     return trees
+
+
+def _bares_headers(making: Making, moves: Moves) -> bool:
+    """Return whether the last package goes that has headers where a venv without any has a link."""
+    headers, packages = f"include/python{making.base.python}/", making.merged.packages
+
+    def has(names: frozenset[PackageName]) -> bool:
+        return any(path.startswith(headers) for name in names for path in packages[name].paths)
+
+    return making.base.host_interpreter is not None and has(moves.gone) and not has(moves.kept)
 
 
 def _move_all(source: Path, target: Path) -> None:

@@ -181,12 +181,19 @@ def stage(planned: PlannedLayer, project: Project, base: Base, below: Sequence[P
     return staged
 
 
-def stage_some(packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop) -> Staged:
-    """Install `packages` into a tree of their own, for a delta over the stack below."""
+def stage_some(
+    packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop, *, links: bool
+) -> Staged:
+    """Install `packages` into a tree of their own, for a delta over the stack below.
+
+    With `links` the tree is a base (`make_base`): the stack will lack one of a base's links.
+    """
     staged = _staged(packages, project, base, ground, workshop)
-    if base.host_interpreter is None:
+    if base.host_interpreter is None or base.python is None:
         return staged
-    return replace(staged, skeleton=("pyvenv.cfg", "lib64", *(f"bin/{name}" for name in _names(base.python or ""))))
+    if links:
+        make_base(staged.tree, Path(base.host_interpreter), base.python, workshop.commands)
+    return replace(staged, skeleton=("pyvenv.cfg", "lib64", *(f"bin/{name}" for name in _names(base.python))))
 
 
 def _staged(packages: Sequence[Package], project: Project, base: Base, ground: Ground, workshop: Workshop) -> Staged:
