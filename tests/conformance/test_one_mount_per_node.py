@@ -458,6 +458,21 @@ def test_letting_go(bench: Bench, place: Path):
     until(lambda: not served(other))
 
 
+def test_letting_go_of_what_has_lost_its_holder(bench: Bench, place: Path):
+    """The other process ends all the same, and the mounts with it."""
+    if bench.case.user is not None:
+        pytest.skip("each user's own keepers alone")
+    one = keep(bench, place)
+    until(lambda: not is_used(one))
+    os.kill(one.keeper, signal.SIGSTOP)  # it would find out
+    os.kill(one.holder, signal.SIGKILL)
+    until(lambda: not alive(one.holder))
+    assert let_go(place, bench.environ()) == 1
+    assert not served(one)
+    until(lambda: not alive(one.keeper))
+    assert list(one.file.parent.glob("*-*-*")) == []
+
+
 def test_what_the_host_mounts_later(bench: Bench, place: Path):
     """A file system that arrives shows in kept mounts too, and its unmounting is not held up."""
     if os.getuid() != 0:

@@ -83,26 +83,32 @@ def _holds(one: Kept) -> bool:
 
 
 def _end(one: Kept) -> None:
-    # By descriptors of the processes, looked at again: between two looks a number cannot become another's.
+    mounts = _mounts(one.keeper)
+    if mounts is None or not _holds(one):
+        return
     with suppress(OSError):
-        keeper, holder = os.pidfd_open(one.keeper), os.pidfd_open(one.holder)
-        try:
-            if _holds(one) and _inode(Path(f"/proc/{one.holder}/fd/5")) == _inode(Path(f"/proc/{one.keeper}/fd/5")):
-                one.file.unlink()
-                one.file.with_name(one.file.name.replace("kept-", "used-", 1)).unlink(missing_ok=True)
-                signal.pidfd_send_signal(keeper, signal.SIGKILL)
-                signal.pidfd_send_signal(holder, signal.SIGKILL)
-        finally:
-            os.close(keeper)
-            os.close(holder)
+        one.file.unlink()
+        one.file.with_name(one.file.name.replace("kept-", "used-", 1)).unlink(missing_ok=True)
+    for process in (one.keeper, one.holder):
+        with suppress(OSError):
+            # Looked at again by who has a descriptor of it: between two looks a number cannot become another's.
+            descriptor = os.pidfd_open(process)
+            try:
+                if _mounts(process) == mounts:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            finally:
+                os.close(descriptor)
 
 
 def is_used(one: Kept) -> bool:
     """Say whether a program of this user's runs in the mounts (one that is hidden from us may not count)."""
-    with suppress(OSError):
-        mounts = Path(f"/proc/{one.keeper}/fd/5").stat().st_ino
-        return any(_inode(process / "ns" / "mnt") == mounts for process in Path("/proc").glob("[0-9]*"))
-    return False
+    mounts = _mounts(one.keeper)
+    return mounts is not None and any(_inode(x / "ns" / "mnt") == mounts for x in Path("/proc").glob("[0-9]*"))
+
+
+def _mounts(process: int) -> int | None:
+    """Return which mount namespace a keeper or holder holds."""
+    return _inode(Path(f"/proc/{process}/fd/5"))
 
 
 def _inode(path: Path) -> int | None:
