@@ -115,4 +115,4 @@ def test_the_stack_is_bottom_first() -> None:
     assert [p.name for p in stack[1].packages] == ["cowsay"]
 
 
-GOLDEN = "03f102441dbee30fc8fba7f3c0c61d447b3455cb9fe9efe0e99f434f0fb24e27"
+GOLDEN = "ff816fdd43320ac636cc45ca01511d9f9e954d29c66ff7c9e3e1afafca626184"

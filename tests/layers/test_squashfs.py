@@ -44,6 +44,8 @@ def test_argv() -> None:
         "-no-hardlinks",
         "-action",
         "chmod(u=rwX,go=rX)@true",
+        "-action",
+        "uncompressed@type(f)&&filesize(+1M)&&name(python3.*)",
         "-no-recovery",
         "-progress",
         "-processors",
@@ -87,6 +89,14 @@ def test_modes_owner_and_times_in_the_image(tmp_path: Path) -> None:
     assert rows["/lib/data"] == ["-rw-r--r--", "0/0"]
     assert rows["/lib/deep"] == ["drwxr-xr-x", "0/0"]
     assert all("1970-01-01" in line for line in listing.splitlines())
+
+
+@pytest.mark.parametrize(("name", "stored"), [("python3.12", True), ("python3.13t", True), ("pythonic", False)])
+def test_an_interpreter_is_stored_as_it_is(tmp_path: Path, name: str, stored: bool) -> None:
+    (tmp_path / "t" / "bin").mkdir(parents=True)
+    (tmp_path / "t" / "bin" / name).write_bytes(b"machine code " * 200_000)
+    pack(tmp_path / "t", tmp_path / "i.sqfs")
+    assert ((tmp_path / "i.sqfs").stat().st_size > 2_000_000) == stored
 
 
 def test_whiteouts_are_character_devices(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from tykky.spec.model import Pypi, Spec
 from tykky.spec.names import canonical_name
 
 # Raised whenever the same inputs would give another tree: a fix in normalising, another launcher header.
-TREE_FORMAT = 4
+TREE_FORMAT = 5
 # The same for roots that are made of a registry's image.
-ROOT_FORMAT = 1
+ROOT_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
