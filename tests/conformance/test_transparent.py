@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,37 @@ def test_end_of_file_comes_while_the_program_still_runs(bench: Bench, environmen
         assert running.poll() is None
         running.communicate("")
     assert running.returncode == 0
+
+
+def test_nobody_else_holds_what_the_program_was_given(bench: Bench, environment: Path):
+    """Also not what runs beside it for a moment: whoever reads the other end of a pipe waits for the program alone."""
+    if bench.case.backend == "apptainer":
+        pytest.skip("Apptainer's starter and servers keep what they inherit until the program ends")
+    read, write = os.pipe()
+    text = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
+    argv = [
+        "/bin/bash",
+        "-c",
+        f'exec "$@" 7>&{write} {write}>&-',
+        "bash",
+        str(environment / "bin" / "python"),
+        "-c",
+        text,
+    ]
+    with bench.start(*argv, pass_fds=(write,)) as running:
+        program = int(running.stdout.readline())
+        holders = {pid for pid in _who_has(os.readlink(f"/proc/self/fd/{write}")) if pid != os.getpid()}
+        running.communicate("")
+    os.close(read)
+    os.close(write)
+    assert holders == {program}
+
+
+def _who_has(file: str) -> Iterator[int]:
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == file:
+                yield int(link.parts[2])
 
 
 def test_open_descriptors_pass(bench: Bench, environment: Path):

@@ -43,10 +43,16 @@ _STALE = (
     *("CLEANENV", "CONTAIN", "CONTAINALL", "CWD", "FAKEROOT", "HOME", "HOSTNAME", "NO_MOUNT", "OVERLAYIMAGE", "PWD"),
     *("SCRATCH", "UNSQUASH", "UTS", "WORKDIR", "WRITABLE", "WRITABLE_TMPFS"),
 )
+# What a Python that starts looks for in its prefix, by its own rules (getpath.py, site.py) and by Debian's.
+_FIRST = (
+    *("bin/python", "bin/python._pth", "bin/pyvenv.cfg", "{library}/os.py"),
+    *("local", "lib/python3", "{library}/dist-packages"),
+)
 _BARE = (
     "serve.sh.j2",
     "server.sh.j2",
     "show.sh.j2",
+    "ahead.sh.j2",
     "show_image.sh.j2",
     "table.sh.j2",
     "words_of_table.sh.j2",
@@ -90,10 +96,13 @@ def render_environ(launch: Launch) -> str:
 
 def _applied(launch: Launch) -> dict[str, Any]:
     carried = {key: value for key, value in {**launch.activation, **launch.environ}.items() if key in _LOADER}
+    library = f"lib/python{launch.python}"
     return {
         "name": launch.name,
         "identity": True,
-        "packages": "" if launch.python is None else f"{launch.stack.prefix}/lib/python{launch.python}/site-packages",
+        "packages": "" if launch.python is None else f"{launch.stack.prefix}/{library}/site-packages",
+        "library": library,
+        "first": tuple(path.format(library=library) for path in _FIRST),
         "brings_python": launch.brings_python,
         "backends": launch.backends,
         "programs": launch.programs,
@@ -179,6 +188,7 @@ def _render_stack(
         "environments": environments,
         "beside": environments[1:],
         "lower": lower,
+        "bare": tuple(_bare(environments, str(values["packages"]))),
         "tree": None if stack.tree is None else str(stack.tree),
         "changes": None if stack.changes is None else str(stack.changes),
         "variables": variables,
@@ -227,12 +237,26 @@ def _environments(top: str, stack: Stack, beside: Sequence[Beside]) -> list[dict
     if len(set(prefixes)) < len(prefixes) or any("/" + prefix.split("/")[1] != top for prefix in prefixes):
         raise ValueError(f"environments in one mount need prefixes of their own below {top}: {', '.join(prefixes)}")
     words = [('"$_tykky_p"', '"$_tykky_real"'), *((quote(other.path), quote(other.real)) for other in beside)]
-    found, number = [], 0
+    found: list[dict[str, Any]] = []
+    number = 0
     for (path, real), each in zip(words, (stack, *(other.stack for other in beside)), strict=True):
         lower = [f"{top[1:]}/.images/{number + index}{each.prefix}" for index in range(len(each.images))]
         number += len(lower)
-        found.append({"path": path, "real": real, "prefix": each.prefix, "lower": tuple(lower[::-1])})
+        bare = ""
+        if len(lower) == 1:
+            # FUSE remembers neither what is not there nor what a directory holds; overlayfs does, of directories that
+            # several layers have. So a lone image gets a layer below it, of directories.
+            bare = f"{top[1:]}/.images/bare{number}"
+            lower.insert(0, bare)
+        found.append({"path": path, "real": real, "prefix": each.prefix, "lower": tuple(lower[::-1]), "bare": bare})
     return found
+
+
+def _bare(environments: Sequence[Mapping[str, str]], packages: str) -> Iterator[tuple[str, str]]:
+    """Give the layers below lone images, and below the first environment's the directory of its packages."""
+    for number, environment in enumerate(environments):
+        if environment["bare"]:
+            yield environment["bare"], packages.removeprefix(environment["prefix"]) if number == 0 else ""
 
 
 def _lent(stacks: Sequence[Stack]) -> Iterator[tuple[int, tuple[int, ...]]]:
