@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import tomli
 
 from tykky.errors import LockError, Problem, SiteError, SpecError
 
@@ -101,18 +102,10 @@ def parse(
     error: type[FileError],
     *,
     hint: str | None = None,
-    loads: Callable[[str], dict[str, Any]] | None = None,
 ) -> Document:
-    """Return the document of a TOML text; raise `error` with the line of the first syntax error.
-
-    `loads` may be another parser with tomllib's interface.
-    """
-    if loads is None:
-        import tomllib  # not for who brings another: it compiles a dozen patterns
-
-        loads = tomllib.loads
+    """Return the document of a TOML text; raise `error` with the line of the first syntax error."""
     try:
-        return Document(file, text, loads(text))
+        return Document(file, text, tomli.loads(text))
     except RecursionError:
         raise error(file, [Problem("is nested too deeply")], hint=hint) from None
     except ValueError as failure:

@@ -7,7 +7,8 @@ strings, arrays and inline tables, and counts lines. Grammar: https://toml.io/en
 from __future__ import annotations
 
 import re
-import tomllib
+
+import tomli
 
 KeyPath = tuple[str | int, ...]
 
@@ -101,7 +102,7 @@ class _Scanner:
                 self._at = bare.end()
             else:
                 quoted = self._match(_STRING)
-                parts.append(tomllib.loads(f"key = {quoted}")["key"])
+                parts.append(tomli.loads(f"key = {quoted}")["key"])
             self._skip_blank()
             if not self._text.startswith(".", self._at):
                 return parts

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import tomli
 from msgspec import Struct, field
 from packaging.pylock import Package as PylockPackage
 from packaging.pylock import PackageSdist, PackageWheel, Pylock
@@ -64,7 +64,7 @@ class Answer(Struct, frozen=True):
 
 def read_answer(text: str, directory: Path, target: Target, provided: Iterable[str]) -> Answer:
     """Read a pylock.toml, without what `provided` names and without packages whose marker is false."""
-    pylock = Pylock.from_dict(tomllib.loads(text))
+    pylock = Pylock.from_dict(tomli.loads(text))
     left_out = frozenset(provided)
     packages = tuple(p for p in pylock.packages if p.name not in left_out and target.wants(p.marker))
     return Answer(packages, directory, all(_sizes_told(package) for package in packages))
@@ -151,7 +151,7 @@ def _static_version(answer: Answer, package: PylockPackage) -> str | None:
         return None
     try:
         text = (answer.directory / package.directory.path / "pyproject.toml").read_text(encoding="utf-8")
-        project = tomllib.loads(text).get("project", {})
+        project = tomli.loads(text).get("project", {})
     except (OSError, ValueError):
         return None
     version = project.get("version")
