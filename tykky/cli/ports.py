@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from tykky import runtime
 from tykky.access import Access
+from tykky.errors import SiteError
 from tykky.lock.model import Package
 from tykky.process import Commands, which
 from tykky.progress import Reporter
@@ -119,6 +121,14 @@ def resolver_ports(spec: Spec, access: Access, reporter: Reporter, python_downlo
     )
 
 
+def keep_templates() -> None:
+    """Have the templates of what is rendered compiled once for many runs, if the cache can be used."""
+    from tykky.runtime.render import keep_compiled
+
+    with contextlib.suppress(SiteError):
+        keep_compiled(cache_directory(os.environ) / "templates")
+
+
 def site_programs(site: Site) -> dict[str, str]:
     """Return the site's own paths of the programs that a launch runs."""
     named = {"apptainer": site.program("apptainer"), "squashfuse_ll": site.program("squashfuse")}
@@ -137,6 +147,7 @@ def open_inside(site: Site, scratch: Path) -> Inside:
     from tykky.runtime.inside import Inside as RuntimeInside
     from tykky.runtime.model import Stack
 
+    keep_templates()
     inside = RuntimeInside(
         scratch / "inside", site.backends, site_programs(site), site.program("mksquashfs"), site_binds(site)
     )
@@ -215,6 +226,7 @@ class LaunchPublisher(Struct, frozen=True):
         """Return the text of `launch.sh`."""
         from tykky.runtime.render import render_launch
 
+        keep_templates()
         return render_launch(self.value(spec, record, self._trusted())).encode("utf-8", "surrogateescape")
 
     def value(self, spec: Spec, record: GenerationRecord, trusted: tuple[int, ...]) -> Launch:

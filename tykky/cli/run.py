@@ -85,7 +85,7 @@ def _run_inside(path: Path, given: Sequence[str], *, alone: bool) -> NoReturn:
 def _together(directory: Path, others: Sequence[Path]) -> str:
     """Return the launch of an environment that shows others beside it."""
     # Imported here: an environment alone runs by what its build wrote, and needs none of this.
-    from tykky.cli.ports import LaunchPublisher, open_site, site_binds
+    from tykky.cli.ports import LaunchPublisher, keep_templates, open_site, site_binds
     from tykky.environment.together import check_together, read_member
     from tykky.runtime.model import Beside
     from tykky.runtime.render import render_launch
@@ -99,4 +99,5 @@ def _together(directory: Path, others: Sequence[Path]) -> str:
         Beside(str(member.path), str(member.real), launch.stack, launch.path_prepend)
         for member, launch in zip(members[1:], launches[1:], strict=True)
     ]
+    keep_templates()
     return render_launch(launches[0], beside)

@@ -6,36 +6,25 @@ an empty file per image in a private directory of ours; what others may have wri
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from tykky.digests import file_sha256
+from tykky.site.cache import is_private
 
 
 def was_checked(image: Path, digest: str, checked: Path) -> bool:
     """Return whether `image` is as it was when it was read and had this sha256."""
-    return _is_private(checked) and (checked / _identity(image, digest)).exists()
+    return is_private(checked) and (checked / _identity(image, digest)).exists()
 
 
 def check_sha256(image: Path, digest: str, checked: Path, on_bytes: Callable[[int], None]) -> str:
     """Return the sha256 of a file, and remember it in `checked` if it is `digest`."""
     before = _identity(image, digest)
     found = file_sha256(image, on_bytes)
-    if found == digest and _is_private(checked):
+    if found == digest and is_private(checked):
         (checked / before).touch(mode=0o600)
     return found
-
-
-def _is_private(directory: Path) -> bool:
-    """Make a directory if it is not there; say whether it is ours and nobody else can write to it."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _identity(image: Path, digest: str) -> str:

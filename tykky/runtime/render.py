@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from tykky.digests import Json, document_key
 from tykky.runtime import isolated, model
+from tykky.runtime.compiled import Templates
 from tykky.runtime.isolated import Root
 from tykky.runtime.model import Beside, Binds, Launch, Stack
 
@@ -293,10 +294,26 @@ def _render(template: str, values: Mapping[str, object]) -> str:
     return _templates().get_template(template).render(**codes, **values)
 
 
+def _sources() -> dict[str, str]:
+    """Return the templates' texts, those of what is handed on as one argument without comments."""
+    folder = Path(__file__).with_name("templates")
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.j2")}
+    return found | {name: re.sub(r"(?m)^[ ]*#.*\n", "", found[name]) for name in _BARE}
+
+
+# How they are compiled is said below.
+_COMPILED = Templates(_sources, options=Path(__file__).read_bytes())
+
+
+def keep_compiled(place: Path) -> None:
+    """Keep the templates' bytecode in a directory from now on, and take it from there, if it is ours alone."""
+    _COMPILED.place = place
+
+
 @cache
 def _templates() -> jinja2.Environment:
     templates = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
+        loader=_COMPILED,
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - this writes shell, and quotes for the shell
         trim_blocks=True,
@@ -308,14 +325,6 @@ def _templates() -> jinja2.Environment:
     templates.filters["image_path"] = _image_path
     templates.filters["mount_word"] = _mount_word
     return templates
-
-
-def _source(name: str) -> str:
-    """Return a template. Of what is handed on as one argument, comments are left out (before any value is put in)."""
-    text = resources.files("tykky.runtime").joinpath("templates", name).read_text(encoding="utf-8")
-    if name in _BARE:
-        text = re.sub(r"(?m)^[ ]*#.*\n", "", text)
-    return text
 
 
 def _image_path(image: str) -> str:

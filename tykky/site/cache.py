@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
         path = base / "tykky"
     _check_own(path)
     return path
+
+
+def is_private(directory: Path) -> bool:
+    """Make a directory if it is not there; say whether it is ours and nobody else can write to it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _check_own(path: Path) -> None:
