@@ -389,18 +389,6 @@ def test_the_tree_cannot_be_written(bench: Bench, environment: Path):
     assert not Path("/x-of-a-test").exists()
 
 
-def test_the_tree_is_one_file_system(bench: Bench, environment: Path):
-    """Else `tar --one-file-system`, `rsync -x` and `os.path.ismount` take each file for another one's."""
-    if bench.case.backend == "apptainer":
-        pytest.skip("the overlay is Apptainer's, which leaves the kernel's numbers as they are")
-    text = (
-        "import os, sys\n"
-        "print(len({os.lstat(os.path.join(at, name)).st_dev for at, dirs, files in os.walk(sys.prefix)"
-        " for name in (*dirs, *files)}))"
-    )
-    assert bench.run(environment / "bin" / "python", "-c", text).stdout == "1\n"
-
-
 def test_waiting_for_nothing_left_over(bench: Bench):
     """No process and no mount outlives the program, nor its sudden death, or the time that shared ones are kept."""
     environment = bench.environment(idle=2)
