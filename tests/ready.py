@@ -12,7 +12,6 @@ What only a start of its own shows (that a verb imports what it needs, what an i
 
 from __future__ import annotations
 
-import atexit
 import gc
 import importlib
 import io
@@ -32,6 +31,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+
+from tykky.cli.main import leave
 
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "RICH_", "COLUMNS", "LINES", "TERM", "MAX_WIDTH")
 _LENGTH = 8  # bytes
@@ -198,7 +199,7 @@ def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     time.tzset()
     tempfile.tempdir = None  # what TMPDIR said before
     sys.argv[1:] = request["words"]
-    _exit(_status())
+    leave(_status())
 
 
 def _status() -> int:
@@ -213,14 +214,6 @@ def _status() -> int:
         traceback.print_exc()
         return 1
     return 0
-
-
-def _exit(status: int) -> None:
-    """End as an interpreter does, but for taking apart all that was imported, which takes longer than many a verb."""
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from tykky.cli.main import main
 main()
 """
 HEAVY = {
-    *("rich", "rich_click", "packaging", "tomlkit", "tomli_w", "jinja2", "rattler", "xxhash"),
+    *("rich", "rich_click", "packaging", "tomlkit", "tomli_w", "jinja2", "rattler", "_hashlib"),
     *("json", "logging", "tempfile", "random", "ssl", "http"),
     *("tykky.environment", "tykky.layers", "tykky.store", "tykky.site.checks", "tykky.lock.freshness"),
     *("tykky.lock.write", "tykky.resolve.conda", "tykky.resolve.pypi.uv_reading", "tykky.toml.mismatch"),

@@ -10,12 +10,14 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from tykky.access import Access
+from tykky.cli.main import leave
 from tykky.progress import Silent
 from tykky.resolve.conda.rattler import RattlerResolver
 from tykky.resolve.ports import CondaRequest
 
 request = CondaRequest("linux-64", (sys.argv[1],), ("variant",))
 RattlerResolver(Access(Path(sys.argv[2]))).resolve(request, Silent())
+leave(0)
 """
 
 

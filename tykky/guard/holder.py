@@ -9,7 +9,6 @@ What a guard file holds (one line):
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+import xxhash
 from msgspec import Meta, Struct
 
 Verdict: TypeAlias = Literal["alive", "dead", "unknown"]
@@ -44,7 +44,7 @@ class Process(Struct, frozen=True):
     @property
     def place(self) -> str:
         """Where its pid means something: 12 hexadecimal digits for one boot of one host and one pid namespace."""
-        return hashlib.sha256("\0".join((self.host, self.boot, self.space)).encode()).hexdigest()[:12]
+        return xxhash.xxh3_128_hexdigest("\0".join((self.host, self.boot, self.space)).encode())[:12]
 
 
 class Holder(Process, frozen=True):
@@ -64,8 +64,8 @@ def this_process() -> Process:
     consistent = _link(_PROC / "self") == str(os.getpid()) and start is not None
     return Process(
         host=os.uname().nodename,
-        # machine-id(5) asks not to hand the number itself around
-        machine=hashlib.sha256(f"tykky guard {machine}".encode()).hexdigest()[:16] if machine else "",
+        # machine-id(5) asks not to hand the number itself around: half as many bits cannot give it away
+        machine=xxhash.xxh3_128_hexdigest(f"tykky guard {machine}".encode())[:16] if machine else "",
         boot=_first_line(_PROC / "sys/kernel/random/boot_id"),
         space=_link(_PROC / "self/ns/pid") if consistent else "",
         pid=os.getpid(),

@@ -9,11 +9,12 @@ no file. `host`, `boot` and `space` (the pid namespace) are digests; what they a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import xxhash
 
 from tykky.guard.holder import Process, start_of, this_process
 
@@ -126,4 +127,4 @@ def _place(process: Process) -> tuple[str, str, str]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8] if text else _UNKNOWN
+    return xxhash.xxh3_128_hexdigest(text.encode())[:8] if text else _UNKNOWN

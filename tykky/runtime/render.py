@@ -183,7 +183,7 @@ def _render_stack(
         "images": images,
         "sizes": sizes,
         "whose": [
-            *(environment["path"] for environment in environments for _ in environment["lower"]),
+            *(each["path"] for each, of in zip(environments, stacks, strict=True) for _ in of.images),
             environments[0]["path"],  # of the image that is the root
         ],
         "environments": environments,
