@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -228,3 +229,19 @@ def test_no_user_namespaces(bench: Bench):
         program = bench.case.programs["apptainer"]
         expected = f"apptainer: {program} cannot mount here (ERROR  : Failed to create user namespace"
     assert why.startswith(f"    {expected}")
+
+
+def test_a_lone_image_lies_on_a_layer_that_nobody_writes_to(bench: Bench):
+    """What a program puts there by mistake would be seen in P."""
+    if bench.case.backend == "apptainer":
+        pytest.skip("Apptainer has a layer of its own")
+    one = bench.environment("one", count=1)
+    text = """
+        import json, os, time
+        while not os.path.isdir("/tykky/.images/bare1"):
+            time.sleep(0.01)  # the old root lies over it
+        print(json.dumps([oct(os.stat(at[0]).st_mode) for at in os.walk("/tykky/.images/bare1")]))
+    """
+    modes = json.loads(bench.run(one / "bin" / "python", "-c", textwrap.dedent(text)).stdout)
+    assert len(modes) == 4  # down to lib/python3.x/site-packages
+    assert set(modes) == {"0o40555"}
