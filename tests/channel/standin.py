@@ -67,6 +67,7 @@ def answer(asked: argparse.Namespace) -> None:
         reason = f"HTTP 404 NOT FOUND for channel {Path(channel).name} <{channel}>\n\n{error}"
         _fail("UnavailableInvalidChannel", reason)
     json.dump({"actions": {"FETCH": records, "LINK": records}, "dry_run": True, "success": True}, sys.stdout)
+    _end(0)
 
 
 async def _solve(asked: argparse.Namespace) -> list[dict[str, Any]]:
@@ -118,7 +119,13 @@ def _not_found(message: str, channels: list[str]) -> str:
 
 def _fail(name: str, message: str) -> NoReturn:
     json.dump({"exception_name": name, "message": message, "error": f"{name}: {message}"}, sys.stdout)
-    sys.exit(1)
+    _end(1)
+
+
+def _end(status: int) -> NoReturn:
+    """End as one is: a thread of rattler's that still runs makes a Python that clears up abort, now and then."""
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def _note(asked: argparse.Namespace) -> None:

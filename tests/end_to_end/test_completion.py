@@ -12,6 +12,7 @@ import pytest
 
 from tests.end_to_end.shells import Terminal, need, run_script, terminal
 from tests.environment.stacks import layer, make
+from tests.living import until
 from tykky.cli.main import VERBS
 from tykky.cli.shell_text import shell_functions
 
@@ -198,7 +199,7 @@ def test_a_name_that_is_code_is_offered_as_a_word(zsh: Terminal, desk_with_thing
 def test_zsh_says_what_a_verb_is_for(zsh: Terminal, desk_with_things: Path) -> None:
     zsh.type("tykky d\t\x18\x14")
     zsh.wait_for(desk_with_things / "line")
-    assert b"what this host offers" in zsh.shown.replace(b"\r\n", b"\n")
+    until(lambda: b"what this host offers" in zsh.shown.replace(b"\r\n", b"\n"), seconds=30)  # it is read by a thread
 
 
 def test_bash_on_a_terminal(desk_with_things: Path) -> None:

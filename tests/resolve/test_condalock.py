@@ -124,6 +124,17 @@ def test_a_conda_that_is_broken_is_told(tmp_path: Path, conda_channel: Path) -> 
     assert "cannot find its own Python" in (caught.value.output or "")
 
 
+def test_a_conda_that_dies_after_its_answer_is_told(tmp_path: Path, conda_channel: Path) -> None:
+    program = tmp_path / "conda"
+    program.write_text("#!/bin/sh\necho '{\"actions\": {}, \"success\": true}'\necho 'Aborted' >&2\nkill -ABRT $$\n")
+    program.chmod(0o755)
+    ask = Asking("conda-lock", tmp_path / "cache", conda_channel.as_uri(), program=program)
+    with pytest.raises(ToolError) as caught:
+        ask("hello")
+    assert str(caught.value) == f"{program} failed"
+    assert "died with <Signals.SIGABRT: 6>.\nAborted" in (caught.value.output or "")
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

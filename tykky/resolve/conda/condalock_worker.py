@@ -51,6 +51,8 @@ def refusal(error: subprocess.CalledProcessError) -> dict[str, Any]:
         document = json.loads(text[text.index("{") : text.rindex("}") + 1])
     except ValueError:
         return {"broken": text}
+    if document.get("success"):  # it died when it had answered
+        return {"broken": f"{error}\n{error.stderr or ''}".rstrip()}
     name = document.get("exception_name", "")
     said = document.get("message") or document.get("error") or "\n".join(document.get("solver_problems", [])) or text
     # micromamba says what went wrong with a download on stderr, beside JSON that only says that it did.
