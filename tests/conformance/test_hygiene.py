@@ -15,6 +15,8 @@ import pytest
 
 from tests.conformance.cases import SETUID
 from tests.conformance.conftest import Bench
+from tests.conformance.stage import lay_out
+from tests.living import naming, until
 from tykky.runtime.enter import WHICH_BACKEND, enter_argv
 
 SAMPLED = True
@@ -245,3 +247,23 @@ def test_a_lone_image_lies_on_a_layer_that_nobody_writes_to(bench: Bench):
     modes = json.loads(bench.run(one / "bin" / "python", "-c", textwrap.dedent(text)).stdout)
     assert len(modes) == 4  # down to lib/python3.x/site-packages
     assert set(modes) == {"0o40555"}
+
+
+def test_packages_with_a_long_file_of_paths(bench: Bench):
+    """Who looks at it ahead of Python is done with it as soon as Python is."""
+    if bench.case.backend == "apptainer":
+        pytest.skip("nobody looks ahead there")
+    images = bench.images("venv")
+    packages = bench.place / "tree" / images.prefix[1:] / "lib" / f"python{images.python}" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "long.pth").write_text("#" + "x" * (64 << 20))
+    (packages / "elsewhere.pth").symlink_to(bench.place / "pipe")
+    os.mkfifo(bench.place / "pipe")
+    image = bench.place / "more.sqfs"
+    subprocess.run(["mksquashfs", bench.place / "tree", image, "-quiet", "-no-progress", "-all-root"], check=True)
+    bench.case.own(image)
+    made = replace(images, files=(images.files[0], image))
+    place = lay_out(bench.place / "P", made, 2, programs=bench.case.programs)
+    bench.case.own(place)
+    bench.run(place / "bin" / "python", "-I", "-S", "-c", "pass", env=bench.environ(TYKKY_MOUNT="private"))
+    until(lambda: naming(place) == {}, seconds=10)  # byte by byte it takes minutes

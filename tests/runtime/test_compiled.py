@@ -6,6 +6,7 @@ import marshal
 import os
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
@@ -82,6 +83,43 @@ def test_a_link_is_not_followed(place: Path):
 def test_what_is_broken_is_replaced(place: Path, part: int):
     whole = kept(place).read_bytes()
     kept(place).write_bytes(whole[:part])
+    assert rendered(place) == RIGHT
+    assert len(kept(place).read_bytes()) > 100
+
+
+def _pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def _endless(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+def _huge(file: Path) -> None:
+    file.touch()
+    os.truncate(file, 1 << 40)
+
+
+def _bomb(file: Path) -> None:
+    packer = zlib.compressobj(9)
+    with file.open("wb") as packed:
+        for _ in range(1 << 10):
+            packed.write(packer.compress(bytes(1 << 20)))
+        packed.write(packer.flush())
+
+
+@pytest.mark.parametrize("make", [_pipe, _endless, _huge, _bomb, Path.mkdir])
+def test_what_is_no_file_or_too_large_makes_nobody_wait(place: Path, make: Callable[[Path], None]):
+    file = kept(place)
+    file.unlink()
+    make(file)
+    assert rendered(place) == RIGHT
+
+
+@pytest.mark.parametrize("code", [5, {}, {"outer": None}])
+def test_what_lacks_a_template_is_replaced(place: Path, code: object):
+    key, _ = marshal.loads(zlib.decompress(kept(place).read_bytes()))
+    kept(place).write_bytes(zlib.compress(marshal.dumps((key, code))))
     assert rendered(place) == RIGHT
     assert len(kept(place).read_bytes()) > 100
 

@@ -8,6 +8,7 @@ The key names all that the code is made from. Code is run: what lies where other
 from __future__ import annotations
 
 import marshal
+import os
 import sys
 import zlib
 from collections.abc import Callable, Mapping, MutableMapping
@@ -25,6 +26,7 @@ from tykky.guard.ownership import private_name, sweep
 from tykky.site.cache import is_private
 
 _NEW = ".new-"
+_LARGEST = 1 << 24  # bytes; all templates are some 200 kB
 
 
 class Templates(jinja2.BaseLoader):
@@ -53,7 +55,7 @@ class Templates(jinja2.BaseLoader):
         key = document_key({"sources": dict(sources), "makers": list(makers)})
         place = self.place if self.place is not None and is_private(self.place) else None
         found = None if place is None else _read(place, key)
-        if found is None:
+        if found is None or found.keys() != sources.keys():
             found = {name: environment.compile(text, name) for name, text in sources.items()}
             if place is not None:
                 _write(place, key, found)
@@ -67,10 +69,21 @@ def _file(place: Path) -> Path:
 def _read(place: Path, key: str) -> Mapping[str, CodeType] | None:
     """Return the code that is kept under a key, None if there is none."""
     with suppress(OSError, zlib.error, EOFError, ValueError, TypeError):
-        kept, found = marshal.loads(zlib.decompress(_file(place).read_bytes()))  # noqa: S302 - nobody else's: see above
-        if kept == key:
-            return found  # type: ignore[no-any-return]
+        kept, found = marshal.loads(_unpacked(_file(place)))  # noqa: S302 - nobody else's: see above
+        if kept == key and isinstance(found, dict):
+            return found
     return None
+
+
+def _unpacked(file: Path) -> bytes:
+    """Return what a file of ours holds; a pipe makes nobody wait. Raises `ValueError` if it is too large or cut off."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as packed:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(packed.read(_LARGEST), _LARGEST)
+    if not unpacker.eof:
+        raise ValueError
+    return text
 
 
 def _write(place: Path, key: str, code: Mapping[str, CodeType]) -> None:
