@@ -205,6 +205,7 @@ def test_what_launches_left_that_were_killed(bench: Bench, place: Path):
     for file in (*gone, stays):
         file.write_text("")
     os.kill(one.keeper, signal.SIGKILL)
+    until(lambda: not alive(one.keeper))  # or the next launch joins still
     mounts(bench, place)
     until(lambda: not any(file.exists() for file in gone))
     assert stays.exists()
