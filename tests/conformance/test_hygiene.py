@@ -90,10 +90,10 @@ def test_a_library_that_is_loaded_first_reaches_the_program_alone(bench: Bench, 
         "import glob, os\nname = os.environ['LD_PRELOAD']\n"
         "print(os.path.realpath(name) in open('/proc/self/maps').read())\n"
         "for place in glob.glob('/proc/[0-9]*'):\n"
-        "    try:\n        words = open(place + '/comm').read() + open(place + '/cmdline').read()\n"
-        "        maps = open(place + '/environ').read()\n"
+        "    try:\n        words, more, maps = (open(place + '/' + name, errors='replace').read()\n"
+        "            for name in ('comm', 'cmdline', 'environ'))\n"
         "    except OSError:\n        continue\n"
-        f"    if words.startswith('squashfuse') and {str(environment)!r} in words: print('LD_PRELOAD' in maps)\n"
+        f"    if words.startswith('squashfuse') and {str(environment)!r} in more: print('LD_PRELOAD' in maps)\n"
     )
     done = bench.run(environment / "bin" / "python", "-c", text, env=bench.environ(LD_PRELOAD=library))
     assert set(done.stdout.split("\n", 1)[1].split()) <= {"False"}
@@ -105,13 +105,21 @@ def test_a_library_that_is_loaded_first_reaches_the_program_alone(bench: Bench, 
     assert done.stderr.count("cannot be preloaded") == 3 + (bench.case.user is not None)
 
 
-@pytest.mark.parametrize("given", [{"LC_ALL": "xx_YY.UTF-8"}, {"LC_ALL": "C"}, {"LC_ALL": "", "LANG": "C.UTF-8"}])
-def test_a_locale_is_the_callers(bench: Bench, environment: Path, given: dict[str, str]):
+@pytest.mark.parametrize("mount", ["shared", "private"])
+@pytest.mark.parametrize(
+    "given",
+    [{"LC_ALL": "xx_YY.UTF-8"}, {"LC_ALL": "C"}, {"LC_ALL": "", "LANG": "C.UTF-8"}, {"LANG": "C.UTF-8"}, {}],
+)
+def test_a_locale_is_the_callers(bench: Bench, environment: Path, given: dict[str, str], mount: str):
     """Also one that this machine does not have: as outside, without a word."""
-    text = "import json, os, sys; print(json.dumps([sys.getfilesystemencoding(), os.environ['LC_ALL'], sys.argv[1:]]))"
+    text = (
+        "import json, os, sys\n"
+        "print(json.dumps([sys.getfilesystemencoding(), os.environ.get('LC_ALL', 'none'), sys.argv[1:]]))"
+    )
     words = ["ü", b"\xff"]
     commands = ((environment / "bin" / "python", "-c", text), ("/usr/bin/python3", "-c", text))
-    inside, outside = (bench.run(*command, *words, env=bench.environ(**given)) for command in commands)
+    environ = {key: value for key, value in bench.environ(TYKKY_MOUNT=mount).items() if key != "LC_ALL"} | given
+    inside, outside = (bench.run(*command, *words, env=environ) for command in commands)
     assert (inside.stdout, inside.stderr) == (outside.stdout, outside.stderr)
 
 

@@ -25,7 +25,7 @@ _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
 # What the shells of one launch tell one another. The last one unsets them all.
 _VARIABLES = (
     *("apptainer", "serve", "show", "sh", "real", "root", "p", "path", "cwd", "oldpwd", "uid", "gid", "umask"),
-    *("cache", "private", "unshare", "squashfuse", "userns", "fuse", "gate", "tree", "arguments"),
+    *("cache", "private", "unshare", "squashfuse", "userns", "fuse", "gate", "tree", "arguments", "locale"),
     *("keep", "keeper", "mounted", "held", "session", "sid", "nsenter"),
 )
 
