@@ -338,23 +338,23 @@ def test_the_directory_is_another(bench: Bench, place: Path):
 
 
 def test_a_thousand_launches_leave_nothing(bench: Bench, place: Path, count: int):
-    private = keep(bench, place).file.parent
-    until(lambda: not [*private.glob("servers-*"), *private.glob("guard-*")])  # the keeper has finished its start
+    one = keep(bench, place)
 
-    def state() -> tuple[list[str], list[str], int, int]:
-        (one,) = keepers(bench)
-        files = [file.name for file in one.file.parent.iterdir() if not file.name.startswith("used-")]
-        open_files = len(os.listdir(f"/proc/{one.keeper}/fd"))
-        return (
-            programs_naming(place),
-            sorted(files),
-            open_files,
-            len(Path("/proc/self/mountinfo").read_text().splitlines()),
-        )
+    def state() -> tuple[list[str], int, int]:
+        (now,) = keepers(bench)
+        files = [file.name for file in now.file.parent.iterdir() if not file.name.startswith("used-")]
+        open_files = len(os.listdir(f"/proc/{now.keeper}/fd"))
+        return sorted(files), open_files, len(Path("/proc/self/mountinfo").read_text().splitlines())
 
+    def as_ever() -> bool:
+        # (For a moment the keeper's child has its name, until it is `sleep`.)
+        return programs_naming(place) == ["sh", "sh", *["squashfuse_ll"] * len(one.servers)]
+
+    until(lambda: has_listed(one) and as_ever())
     before = state()
     script = f"i=0; while [ $i -lt {count} ]; do {place}/bin/extra >/dev/null || exit; i=$((i + 1)); done"
     bench.run("/bin/sh", "-c", script, timeout=600)
+    until(as_ever)
     assert state() == before
 
 

@@ -91,9 +91,11 @@ def traced(world: World, prefix: Path, names: str, *, based_on_conda: bool) -> T
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     _, said = process.communicate()
     assert process.returncode == 0, said
-    started = min(logs.iterdir(), key=lambda log: int(log.suffix[1:]))
+    # The first is the one that none of them started: not always that of the lowest number, as those begin anew.
+    started = {str(made) for log in logs.iterdir() for call, _, made, _ in _calls(log) if call in _STARTS}
+    (first,) = {log.suffix[1:] for log in logs.iterdir()} - started
     trace = Trace()
-    trace.read(logs, started.suffix[1:], "")
+    trace.read(logs, first, "")
     assert len(trace.opened) > 100 and trace.written, "strace saw nothing"
     return trace
 
