@@ -17,8 +17,9 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from tykky.cli.main import leave
 from tykky.resolve.conda.running import run
 
 
@@ -67,7 +68,7 @@ def answer(asked: argparse.Namespace) -> None:
         reason = f"HTTP 404 NOT FOUND for channel {Path(channel).name} <{channel}>\n\n{error}"
         _fail("UnavailableInvalidChannel", reason)
     json.dump({"actions": {"FETCH": records, "LINK": records}, "dry_run": True, "success": True}, sys.stdout)
-    _end(0)
+    leave(0)
 
 
 async def _solve(asked: argparse.Namespace) -> list[dict[str, Any]]:
@@ -117,15 +118,9 @@ def _not_found(message: str, channels: list[str]) -> str:
     )
 
 
-def _fail(name: str, message: str) -> NoReturn:
+def _fail(name: str, message: str) -> None:
     json.dump({"exception_name": name, "message": message, "error": f"{name}: {message}"}, sys.stdout)
-    _end(1)
-
-
-def _end(status: int) -> NoReturn:
-    """End as one is: a thread of rattler's that still runs makes a Python that clears up abort, now and then."""
-    sys.stdout.flush()
-    os._exit(status)
+    leave(1)
 
 
 def _note(asked: argparse.Namespace) -> None:

@@ -101,8 +101,9 @@ class Bench:
         seen = None
         while not (found := set(self.kept()) - before):
             assert time.monotonic() < until, f"no keeper: {surroundings(self.place / 'home' / 'run' / 'tykky')}"
-            if seen != Path("/").stat().st_mtime_ns:
-                seen = Path("/").stat().st_mtime_ns
+            changed = Path("/").stat().st_mtime_ns
+            if changed != seen:
+                seen = changed
                 self.run(place / "bin" / "python", "-c", "pass")
             time.sleep(0.01)
         (file,) = found

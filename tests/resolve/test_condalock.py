@@ -113,26 +113,26 @@ def test_a_channel_that_fails_is_told(tmp_path: Path, channel_server: Served, pr
     assert str(caught.value).endswith("cannot be read: HTTP 404")
 
 
-def test_a_conda_that_is_broken_is_told(tmp_path: Path, conda_channel: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'conda: cannot find its own Python' >&2\nexit 3\n", "cannot find its own Python"),
+        (
+            "echo '{\"actions\": {}, \"success\": true}'\necho 'Aborted' >&2\nkill -ABRT $$\n",
+            "died with <Signals.SIGABRT: 6>.\nAborted",
+        ),
+    ],
+    ids=["before its answer", "after it"],
+)
+def test_a_conda_that_is_broken_is_told(tmp_path: Path, conda_channel: Path, script: str, said: str) -> None:
     program = tmp_path / "conda"
-    program.write_text("#!/bin/sh\necho 'conda: cannot find its own Python' >&2\nexit 3\n")
+    program.write_text(f"#!/bin/sh\n{script}")
     program.chmod(0o755)
     ask = Asking("conda-lock", tmp_path / "cache", conda_channel.as_uri(), program=program)
     with pytest.raises(ToolError) as caught:
         ask("hello")
     assert str(caught.value) == f"{program} failed"
-    assert "cannot find its own Python" in (caught.value.output or "")
-
-
-def test_a_conda_that_dies_after_its_answer_is_told(tmp_path: Path, conda_channel: Path) -> None:
-    program = tmp_path / "conda"
-    program.write_text("#!/bin/sh\necho '{\"actions\": {}, \"success\": true}'\necho 'Aborted' >&2\nkill -ABRT $$\n")
-    program.chmod(0o755)
-    ask = Asking("conda-lock", tmp_path / "cache", conda_channel.as_uri(), program=program)
-    with pytest.raises(ToolError) as caught:
-        ask("hello")
-    assert str(caught.value) == f"{program} failed"
-    assert "died with <Signals.SIGABRT: 6>.\nAborted" in (caught.value.output or "")
+    assert said in (caught.value.output or "")
 
 
 @pytest.mark.parametrize(

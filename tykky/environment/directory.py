@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
+from tykky.guard.regular import read_regular
 from tykky.store.images import Manifest, Store, load_manifest
-from tykky.store.regular import read_regular
 
 RECORD_FORMAT = 1
 _LONG_NAME = 170  # bytes; file systems take 255, and a private name has up to 80 more in it

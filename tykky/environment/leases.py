@@ -23,8 +23,8 @@ from tykky.environment.directory import EnvironmentDirectory
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
 from tykky.guard.ownership import private_name
+from tykky.guard.regular import read_regular
 from tykky.store.images import flush_file
-from tykky.store.regular import read_regular
 
 _NAMED = re.compile(r"[0-9a-f]{32}\.json")
 _PATH = re.compile(r"/[^\0-\x1f\x7f-\x9f]*")  # it is printed

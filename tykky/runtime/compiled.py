@@ -8,7 +8,6 @@ The key names all that the code is made from. Code is run: what lies where other
 from __future__ import annotations
 
 import marshal
-import os
 import sys
 import zlib
 from collections.abc import Callable, Mapping, MutableMapping
@@ -23,6 +22,7 @@ from jinja2.bccache import bc_magic
 
 from tykky.digests import document_key
 from tykky.guard.ownership import private_name, sweep
+from tykky.guard.regular import read_regular
 from tykky.site.cache import is_private
 
 _NEW = ".new-"
@@ -76,11 +76,9 @@ def _read(place: Path, key: str) -> Mapping[str, CodeType] | None:
 
 
 def _unpacked(file: Path) -> bytes:
-    """Return what a file of ours holds; a pipe makes nobody wait. Raises `ValueError` if it is too large or cut off."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as packed:
-        unpacker = zlib.decompressobj()
-        text = unpacker.decompress(packed.read(_LARGEST), _LARGEST)
+    """Return what a file of ours holds. Raises `OSError` or `ValueError` if it is none, or too large, or cut off."""
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(read_regular(file, _LARGEST, follow=False), _LARGEST)
     if not unpacker.eof:
         raise ValueError
     return text

@@ -24,7 +24,7 @@ from typing import Any
 from msgspec import Struct
 
 from tykky.errors import EnvironmentDirectoryError
-from tykky.store.regular import read_regular
+from tykky.guard.regular import read_regular
 
 MANIFEST_FORMAT = 2
 _STAGE = ".stage-"

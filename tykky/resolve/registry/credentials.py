@@ -14,8 +14,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from tykky.guard.regular import read_regular
 from tykky.spec.image_reference import HUB
-from tykky.store.regular import read_regular
 
 # What Docker calls itself in its own file.
 _NAMES_OF_HUB = ("https://index.docker.io/v1/", "index.docker.io", HUB, "registry-1.docker.io")

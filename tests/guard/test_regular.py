@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tykky.store.regular import read_regular
+from tykky.guard.regular import read_regular
 
 
 def test_a_file_and_a_link_to_one(tmp_path: Path) -> None:
@@ -32,3 +32,12 @@ def test_a_large_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="it has more than 4096 bytes") as caught:
         read_regular(tmp_path / "sparse", 4096)
     assert caught.value.errno == errno.EFBIG
+
+
+def test_a_link_that_shall_not_be_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "file", follow=False) == b"content"
+    with pytest.raises(OSError, match="link") as caught:
+        read_regular(tmp_path / "link", follow=False)
+    assert caught.value.errno == errno.ELOOP

@@ -10,13 +10,14 @@ from pathlib import Path
 LARGEST = 1 << 26  # bytes; a packed manifest of half a million files has a 60th of that
 
 
-def read_regular(path: Path, largest: int = LARGEST) -> bytes:
-    """Return a file's content; symlinks are followed.
+def read_regular(path: Path, largest: int = LARGEST, *, follow: bool = True) -> bytes:
+    """Return a file's content. Unless `follow`, the path may not be a symlink (ELOOP).
 
     Raises `OSError`, also for what is no regular file (EINVAL; a FIFO or a device is not waited for) or has more than
     `largest` bytes (EFBIG).
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    links = 0 if follow else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | links)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
