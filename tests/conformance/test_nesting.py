@@ -97,6 +97,21 @@ def test_another_one_inside_and_the_first_one_in_that(bench: Bench, make_other: 
     assert second[2] == third[2]
 
 
+def test_one_after_the_other_in_one_process(bench: Bench, make_other: Callable[..., Path]):
+    """Each becomes the next one at once, while what helped to mount for it is still there."""
+    if bench.case.backend == "apptainer":
+        pytest.skip("test_surroundings.py says what Apptainer can do there")
+    first, *others = bench.environment("outer"), make_other("inner"), make_other("innermost")
+    text = WHO
+    for place in reversed(others):
+        python = f"{place}/bin/python"
+        text = f"import os; os.execv({python!r}, [{python!r}, '-c', {text!r}])"
+    given = bench.environ(TYKKY_MOUNT="private")
+    done = bench.run(first / "bin" / "python", "-c", text, env=given)
+    assert json.loads(done.stdout)[:2] == [f"{others[-1]}/bin/python", str(others[-1])]
+    assert done.stderr == ""
+
+
 @pytest.fixture
 def together(bench: Bench) -> Callable[..., list[object]]:
     """Return a maker of command lines: a shell that becomes a program with several environments shown."""

@@ -46,8 +46,8 @@ def launch(**values: object) -> Launch:
     [
         render_launcher(),
         render_launch(launch(environ={"A": "'\n$(x)"}, activation={"LD_LIBRARY_PATH": "/a b", "GONE": None})),
-        render_inside(Stack("/tykky/demo", ("/a.sqfs",), Path("/it's")), "/root", "/host.sqfs", ("apptainer",), {}),
-        render_inside(Stack("/tykky/demo", (), Path("/it's")), "/root", "/host.sqfs", ("namespace",), {}),
+        render_inside(Stack("/tykky/demo", ("/a.sqfs",), Path("/it's")), "/host.sqfs", ("apptainer",), {}),
+        render_inside(Stack("/tykky/demo", (), Path("/it's")), "/host.sqfs", ("namespace",), {}),
         render_launch(launch(binds=Binds(("/it's", "/a $(x)\n`y`"), ("/it's/a:b", "/it's/$(x) *")))),
         render_launch(launch(python="3.11", brings_python=True)),
         render_launch(launch(), [BESIDE, Beside("/o", "/o", Stack("/tykky/o", ("o.sqfs",)), ("/tykky/o/x'y",))]),
@@ -80,7 +80,7 @@ def test_what_is_hidden():
 def test_a_hidden_directory_is_not_even_looked_at():
     """Its server may be gone, and then whoever asks waits: it is named in patterns alone."""
     stack = Stack("/tykky/demo", ("/a.sqfs",))
-    inside = render_inside(stack, "/root", "/host.sqfs", ("namespace", "apptainer"), {}, Binds(("/it's dead",)))
+    inside = render_inside(stack, "/host.sqfs", ("namespace", "apptainer"), {}, Binds(("/it's dead",)))
     # Directories and links of the root, Apptainer's binds, and what a keeper compares.
     for text, places in ((render_launch(launch(binds=Binds(("/it's dead",)))), 4), (inside, 3)):
         # Parts of the text are quoted again, for the shells that read them.

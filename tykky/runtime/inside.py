@@ -45,8 +45,7 @@ class Inside:
             raise ValueError("no program to run")
         if any(not image.startswith("/") for image in stack.images):
             raise ValueError("while building, images have absolute paths")
-        root = self.scratch / "root"
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         backends = self.backends
         if stack.changes is not None:
             backends = _keeping(backends)
@@ -55,7 +54,7 @@ class Inside:
         host = self.scratch / f"host-{stack.prefix.replace('/', '-')}.sqfs"
         if "apptainer" in backends and not host.exists():
             make_host_image(host, stack.prefix, (), binds=self.binds, program=self.mksquashfs)
-        text = render_inside(stack, str(root), str(host), backends, self.programs, self.binds)
+        text = render_inside(stack, str(host), backends, self.programs, self.binds)
         script = text.encode("utf-8", "surrogateescape")
         # A file, so that logs of command lines stay readable. Its name is its content: safe for several at once.
         file = self.scratch / f"inside-{hashlib.sha256(script).hexdigest()[:16]}.sh"

@@ -24,8 +24,8 @@ from tykky.runtime.model import Beside, Binds, Launch, Stack
 _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
 # What the shells of one launch tell one another. The last one unsets them all.
 _VARIABLES = (
-    *("apptainer", "serve", "show", "sh", "real", "root", "p", "path", "cwd", "oldpwd", "uid", "gid", "umask"),
-    *("cache", "private", "unshare", "squashfuse", "userns", "fuse", "gate", "tree", "arguments", "locale"),
+    *("apptainer", "show", "sh", "real", "p", "path", "cwd", "oldpwd", "uid", "gid", "umask"),
+    *("cache", "private", "points", "file", "unshare", "squashfuse", "userns", "gate", "tree", "arguments", "locale"),
     *("keep", "keeper", "mounted", "held", "session", "sid", "nsenter"),
 )
 
@@ -51,7 +51,7 @@ _FIRST = (
 )
 _BARE = (
     "serve.sh.j2",
-    "server.sh.j2",
+    "clean.sh.j2",
     "show.sh.j2",
     "ahead.sh.j2",
     "show_image.sh.j2",
@@ -115,7 +115,6 @@ def _applied(launch: Launch) -> dict[str, Any]:
 
 def render_inside(
     stack: Stack,
-    root: str,
     host: str,
     backends: tuple[str, ...],
     programs: Mapping[str, str],
@@ -123,8 +122,7 @@ def render_inside(
 ) -> str:
     """Return a shell program that runs its arguments with `stack` shown at its prefix.
 
-    `root` is an empty directory for the new root to grow in, `host` the host image. Nothing of an environment is
-    applied.
+    `host` is the host image. Nothing of an environment is applied.
     """
     return _render_stack(
         "inside.sh.j2",
@@ -134,7 +132,6 @@ def render_inside(
         identity=False,
         packages="",
         brings_python=False,
-        root=root,
         host=host,
         backends=backends,
         programs=programs,
@@ -168,12 +165,12 @@ def _render_stack(
     environments = _environments(top, stack, beside)
     lower = environments[0]["lower"]
     if stack.tree is not None and stack.images:
-        lower = (f"{top[1:]}/.images/tree", *lower)
+        lower = (f"/..{top}/.images/tree", *lower)
     variables = [f"_tykky_{name}" for name in _VARIABLES]
     sizes = [size for each in stacks for size in each.sizes] if all(each.sizes for each in stacks) else []
     if root_image is not None:
         # It comes last: whoever serves or looks at images does it for that one too.
-        variables += ["_tykky_around", "_tykky_file"]
+        variables.append("_tykky_around")
         images.append(root_image.image)
         sizes += [root_image.size] if sizes else []
     variables += [f"_tykky_image_{number}" for number in range(len(images))]
@@ -189,6 +186,7 @@ def _render_stack(
         "environments": environments,
         "beside": environments[1:],
         "lower": lower,
+        "looked": [f"-d {path}" for each in environments for path in each["lower"] if path != each["bare"]],
         "bare": tuple(_bare(environments, str(values["packages"]))),
         "tree": None if stack.tree is None else str(stack.tree),
         "changes": None if stack.changes is None else str(stack.changes),
@@ -204,7 +202,7 @@ def _render_stack(
     values |= {
         "isolated": root_image is not None,
         "layers": images if root_image is None else images[:-1],
-        "offset": "" if root_image is None or not root_image.offset else f"-o offset={root_image.offset} ",
+        "offset": "" if root_image is None or not root_image.offset else f",offset={root_image.offset}",
         "shell_inside": '"$_tykky_sh"' if root_image is None else "/bin/sh",
         "kernels": isolated.KERNELS,
         "places": () if root_image is None else (*isolated.TEMPORARY, *root_image.ordered),
@@ -218,8 +216,7 @@ def _render_stack(
             lent.append((len(images) - 1, stack.trusted))
     values["lent"], values["repairs"] = lent, repairs
     values["settle"] = _render("settle.sh.j2", values)
-    values["server"] = _render("server.sh.j2", values)
-    values["serve"] = _render("serve.sh.j2", values)
+    values["clean"] = _render("clean.sh.j2", values)
     values["within"] = _render("within.sh.j2", values)
     values["assemble"] = "" if root_image is None else _render("assemble.sh.j2", values)
     values["show"] = _render("show.sh.j2" if root_image is None else "show_image.sh.j2", values)
@@ -227,7 +224,7 @@ def _render_stack(
         values["keeper"] = _render("keeper.sh.j2", values | {"tick": model.TICK})
         # What another generation mounts is mounted anew: all that decides about that.
         mounted: dict[str, Json] = {"images": list(images), "sizes": list(sizes)}
-        mounted |= {name: str(values[name]) for name in ("prefix", "server", "show", "keeper")}
+        mounted |= {name: str(values[name]) for name in ("prefix", "show", "keeper")}
         values["mounted"] = document_key(mounted)[:16]
     return _render(template, values)
 
@@ -241,13 +238,13 @@ def _environments(top: str, stack: Stack, beside: Sequence[Beside]) -> list[dict
     found: list[dict[str, Any]] = []
     number = 0
     for (path, real), each in zip(words, (stack, *(other.stack for other in beside)), strict=True):
-        lower = [f"{top[1:]}/.images/{number + index}{each.prefix}" for index in range(len(each.images))]
+        lower = [f"{number + index}{each.prefix}" for index in range(len(each.images))]
         number += len(lower)
         bare = ""
         if len(lower) == 1:
             # FUSE remembers neither what is not there nor what a directory holds; overlayfs does, of directories that
             # several layers have. So a lone image gets a layer below it, of directories.
-            bare = f"{top[1:]}/.images/bare{number}"
+            bare = f"/..{top}/.images/bare{number}"
             lower.insert(0, bare)
         found.append({"path": path, "real": real, "prefix": each.prefix, "lower": tuple(lower[::-1]), "bare": bare})
     return found
