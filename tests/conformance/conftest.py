@@ -18,6 +18,7 @@ from _pytest.mark import ParameterSet
 
 from tests.conformance.cases import Case, everyday, prepared, skip_unless_possible
 from tests.conformance.stage import Images, lay_out, make_images
+from tests.living import until
 
 # Joining begins with a launch that makes the mounts to join, and prepared hosts have Apptainers of both kinds.
 _THOROUGH = ("namespace-shared", "user-namespace-shared", "apptainer")
@@ -97,10 +98,10 @@ class Bench:
         Where something is made in / meanwhile, as other tests do, that one gives up, and the next launch starts one.
         """
         before = set(self.kept())
-        until = time.monotonic() + 30
+        limit = time.monotonic() + 30
         seen = None
         while not (found := set(self.kept()) - before):
-            assert time.monotonic() < until, f"no keeper: {surroundings(self.place / 'home' / 'run' / 'tykky')}"
+            assert time.monotonic() < limit, f"no keeper: {surroundings(self.place / 'home' / 'run' / 'tykky')}"
             changed = Path("/").stat().st_mtime_ns
             if changed != seen:
                 seen = changed
@@ -191,8 +192,8 @@ def bench(case: Case, ground: Path, images: Callable[[str], Images]) -> Iterator
     if case.user is not None:
         place.chmod(0o755)
     yield Bench(case, place, images)
-    # Not rmtree: keepers remove files of their own meanwhile.
-    subprocess.run(["rm", "-rf", place], check=True)
+    # Not rmtree: keepers make and remove files of their own meanwhile.
+    until(lambda: subprocess.run(["rm", "-rf", place], check=False).returncode == 0, 10)
 
 
 @pytest.fixture

@@ -132,6 +132,25 @@ def test_a_missing_image(bench: Bench, environment: Path):
     assert done.stderr == f"tykky: {environment} is damaged: the image {image} cannot be read; {REPAIR}\n"
 
 
+def test_an_image_that_is_none_any_more(bench: Bench, environment: Path):
+    """Of the same size still, so it shows where it is mounted: the message names it and what looks further."""
+    if bench.case.backend == "apptainer":
+        pytest.skip("Apptainer says it in its own words")
+    image = environment / ".tykky" / "layers" / "venv-1.sqfs"
+    size = image.stat().st_size
+    image.unlink()  # its bytes are those of other tests too
+    image.write_bytes(bytes(size))
+    bench.case.own(image)
+    given = bench.environ(TYKKY_MOUNT="private")
+    done = bench.run(environment / "bin" / "python", env=given, check=False)
+    assert done.returncode == 123
+    assert done.stderr == (
+        "This doesn't look like a squashfs image.\n"
+        f"tykky: {environment} cannot be mounted here: mounting the image {image} failed; "
+        "tykky verify looks at the images, tykky doctor at this host\n"
+    )
+
+
 def test_an_unknown_backend(bench: Bench, environment: Path):
     done = bench.run(environment / "bin" / "python", env=bench.environ(TYKKY_BACKEND="docker"), check=False)
     assert done.returncode == 125

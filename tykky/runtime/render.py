@@ -186,7 +186,7 @@ def _render_stack(
         "environments": environments,
         "beside": environments[1:],
         "lower": lower,
-        "looked": [f"-d {path}" for each in environments for path in each["lower"] if path != each["bare"]],
+        "trees": [f"{n}{of.prefix}" for n, of in enumerate(of for of in stacks for _ in of.images)],
         "bare": tuple(_bare(environments, str(values["packages"]))),
         "tree": None if stack.tree is None else str(stack.tree),
         "changes": None if stack.changes is None else str(stack.changes),
