@@ -241,11 +241,13 @@ def test_nested_user_namespaces_still_work(bench: Bench, environment: Path):
 
 
 def test_the_old_root_cannot_be_seen(bench: Bench, environment: Path):
-    """Of the way in, one root directory is left, with nothing above it."""
+    """Nothing of the way in stays visible: one root directory, nothing above it, and no place of the images in it."""
     text = (
         "import os\n"
         "mounts = [line.split()[4] for line in open('/proc/self/mountinfo')]\n"
-        "print(mounts.count('/'), os.path.samefile('/..', '/'), os.path.samefile('/proc/self/root', '/'))"
+        "print(mounts.count('/'), os.path.samefile('/..', '/'), os.path.samefile('/proc/self/root', '/'))\n"
+        "print(os.path.exists('/tykky/.images'), [name for name in os.listdir('/tykky') if name != '.identity'])"
     )
-    assert bench.run(environment / "bin" / "python", "-c", text).stdout == "1 True True\n"
+    seen = bench.run(environment / "bin" / "python", "-c", text).stdout
+    assert seen == "1 True True\nFalse ['demo']\n"
     assert os.listdir(environment / ".tykky") != []

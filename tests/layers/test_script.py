@@ -386,7 +386,7 @@ def test_nothing_stays_mounted_when_a_build_is_stopped(bench: Bench, stack: list
     argv = [sys.executable, "-c", INTERRUPTED, *map(str, (bench.folder, post, *stack))]
     with subprocess.Popen(argv, env=environ, stderr=subprocess.DEVNULL, start_new_session=True) as build:
         until(started.exists)
-        until(lambda: programs_naming(bench.folder).count("squashfuse_ll") == 2)  # what started one has its name too
+        until(lambda: programs_naming(bench.folder).count("squashfuse_ll") == 2)  # a trial's end a moment after it
         build.send_signal(number)
     if number != signal.SIGINT:
         started.unlink()  # nobody was left to end the script

@@ -25,7 +25,7 @@ _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT")
 # What the shells of one launch tell one another. The last one unsets them all.
 _VARIABLES = (
     *("apptainer", "show", "sh", "real", "p", "path", "cwd", "oldpwd", "uid", "gid", "umask"),
-    *("cache", "private", "points", "file", "unshare", "squashfuse", "userns", "gate", "tree", "arguments", "locale"),
+    *("cache", "private", "points", "file", "unshare", "squashfuse", "userns", "tree", "arguments", "locale"),
     *("keep", "keeper", "mounted", "held", "session", "sid", "nsenter"),
 )
 
@@ -56,7 +56,7 @@ _BARE = (
     "ahead.sh.j2",
     "show_image.sh.j2",
     "table.sh.j2",
-    "words_of_table.sh.j2",
+    "mount_table.sh.j2",
     "assemble.sh.j2",
     "within.sh.j2",
     "environ.sh.j2",
@@ -186,7 +186,7 @@ def _render_stack(
         "environments": environments,
         "beside": environments[1:],
         "lower": lower,
-        "trees": [f"{n}{of.prefix}" for n, of in enumerate(of for of in stacks for _ in of.images)],
+        "trees": [tree for each in environments for tree in each["trees"]],
         "bare": tuple(_bare(environments, str(values["packages"]))),
         "tree": None if stack.tree is None else str(stack.tree),
         "changes": None if stack.changes is None else str(stack.changes),
@@ -238,15 +238,15 @@ def _environments(top: str, stack: Stack, beside: Sequence[Beside]) -> list[dict
     found: list[dict[str, Any]] = []
     number = 0
     for (path, real), each in zip(words, (stack, *(other.stack for other in beside)), strict=True):
-        lower = [f"{number + index}{each.prefix}" for index in range(len(each.images))]
-        number += len(lower)
+        trees = [f"{number + index}{each.prefix}" for index in range(len(each.images))]
+        number += len(trees)
         bare = ""
-        if len(lower) == 1:
+        if len(trees) == 1:
             # FUSE remembers neither what is not there nor what a directory holds; overlayfs does, of directories that
             # several layers have. So a lone image gets a layer below it, of directories.
             bare = f"/..{top}/.images/bare{number}"
-            lower.insert(0, bare)
-        found.append({"path": path, "real": real, "prefix": each.prefix, "lower": tuple(lower[::-1]), "bare": bare})
+        lower = (*trees[::-1], bare) if bare else tuple(trees[::-1])
+        found.append({"path": path, "real": real, "prefix": each.prefix, "trees": trees, "lower": lower, "bare": bare})
     return found
 
 
