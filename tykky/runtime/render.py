@@ -49,10 +49,12 @@ _FIRST = (
     *("bin/python", "bin/python._pth", "bin/pyvenv.cfg", "{library}/os.py"),
     *("local", "lib/python3", "{library}/dist-packages"),
 )
+_LONGEST_LOWER = 3500  # bytes of a page, which the other options of a mount share
 _BARE = (
     "serve.sh.j2",
     "clean.sh.j2",
     "show.sh.j2",
+    "near.sh.j2",
     "ahead.sh.j2",
     "show_image.sh.j2",
     "table.sh.j2",
@@ -103,6 +105,7 @@ def _applied(launch: Launch) -> dict[str, Any]:
         "identity": True,
         "packages": "" if launch.python is None else f"{launch.stack.prefix}/{library}/site-packages",
         "library": library,
+        "minor": launch.python,
         "first": tuple(path.format(library=library) for path in _FIRST),
         "brings_python": launch.brings_python,
         "backends": launch.backends,
@@ -215,6 +218,7 @@ def _render_stack(
         if root_image.image.startswith("/") and stack.trusted is not None:
             lent.append((len(images) - 1, stack.trusted))
     values["lent"], values["repairs"] = lent, repairs
+    values["near"] = _near(stack, lower, str(values["packages"])) if root_image is None else ()
     values["settle"] = _render("settle.sh.j2", values)
     values["clean"] = _render("clean.sh.j2", values)
     values["within"] = _render("within.sh.j2", values)
@@ -255,6 +259,15 @@ def _bare(environments: Sequence[Mapping[str, str]], packages: str) -> Iterator[
     for number, environment in enumerate(environments):
         if environment["bare"]:
             yield environment["bare"], packages.removeprefix(environment["prefix"]) if number == 0 else ""
+
+
+def _near(stack: Stack, lower: Sequence[str], packages: str) -> tuple[str, ...]:
+    """Return the directories of the prefix down to its packages, if what a Python opens there can lie in memory."""
+    # With one layer more, what is said of them still has to fit into one page.
+    if not packages or not stack.images or len(":".join((f"/..{stack.prefix}", *lower))) > _LONGEST_LOWER:
+        return ()
+    parts = packages.removeprefix(f"{stack.prefix}/").split("/")
+    return tuple("/".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 def _lent(stacks: Sequence[Stack]) -> Iterator[tuple[int, tuple[int, ...]]]:
