@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# A version that is its own normal form (PEP 440), as most are.
-_PLAIN_VERSION = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
+# A version that is its own normal form (PEP 440), as nearly all are.
+_N = r"(?:0|[1-9][0-9]*)"
+_PLAIN_VERSION = re.compile(rf"{_N}(?:\.{_N})*(?:(?:a|b|rc){_N})?(?:\.post{_N})?(?:\.dev{_N})?")
 
 
 class Stub(Struct, frozen=True):
