@@ -7,6 +7,7 @@ import inspect
 
 import click
 
+from tykky.cli.clicks import built
 from tykky.cli.main import VERBS
 
 
@@ -33,8 +34,7 @@ JSON on standard output. Every verb ends with 0, or with the [exit code](exit-co
 
 def load_command(module: str) -> click.Command:
     """Return a verb's command."""
-    found: click.Command = importlib.import_module(f"tykky.cli.{module}").command
-    return found
+    return built(importlib.import_module(f"tykky.cli.{module}").command)
 
 
 def _section(verb: str, command: click.Command) -> str:

@@ -8,7 +8,7 @@ import click
 
 from tools.command_pages import load_command
 from tykky.cli.main import VERBS
-from tykky.cli.options import Place
+from tykky.cli.place_type import PlaceType
 
 HEAD = "# Made from the command line by `make schemas`.\n"
 
@@ -118,7 +118,7 @@ def _kind(verb: str, parameter: click.Parameter) -> str:
     if isinstance(parameter.type, click.Choice):
         return "|".join(str(choice) for choice in parameter.type.choices)
     name = parameter.name or ""
-    fallback = "file" if isinstance(parameter.type, Place) else ""
+    fallback = "file" if isinstance(parameter.type, PlaceType) else ""
     if isinstance(parameter, click.Option):
         return _KINDS.get(f"{verb} {name}", fallback)
     return _KINDS.get(f"{verb} {name}", _KINDS.get(name, fallback))

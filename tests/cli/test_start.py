@@ -25,6 +25,7 @@ from tykky.cli.main import main
 main()
 """
 HEAVY = {
+    *("click", "inspect", "typing_extensions"),
     *("rich", "rich_click", "packaging", "tomlkit", "tomli_w", "jinja2", "rattler", "_hashlib"),
     *("json", "logging", "tempfile", "random", "ssl", "http"),
     *("tykky.environment", "tykky.layers", "tykky.store", "tykky.site.checks", "tykky.lock.freshness"),

@@ -1,6 +1,6 @@
-"""The one error boundary, and the group of lazily loaded verbs.
+"""The one error boundary.
 
-A verb's module holds `command` (a click command). It parses, calls the core and prints its
+A verb's module holds `command` (`tykky.cli.clicks`). It parses, calls the core and prints its
 result. It catches nothing: what it raises ends here.
 """
 
@@ -15,54 +15,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
-from click.exceptions import Abort, Exit
-
-from tykky import __version__
-from tykky.cli.clicks import Command, Group, click, rich_config
 from tykky.cli.main import VERBS
 from tykky.errors import TykkyError
-
-
-class _Verbs(Group):
-    """Knows all verbs by name and imports one when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing(ctx.obj):
-            return Command(name=cmd_name, help=VERBS[cmd_name][1])
-        module = importlib.import_module(f"tykky.cli.{VERBS[cmd_name][0]}")
-        command: click.Command = module.command
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - click's own type
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
-
-            close = get_close_matches(args[0], VERBS, n=1) if args else []
-            hint = f"did you mean 'tykky {close[0]}'?" if close else "see 'tykky --help'"
-            raise click.UsageError(f"{error.message.rstrip('.')} ({hint})", ctx) from None
-
-
-def _only_listing(words: list[str]) -> bool:
-    return not words or words[0] in ("--help", "-h")
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@rich_config(help_config={"text_paragraph_linebreaks": "\n\n"})
-@click.version_option(__version__, prog_name="tykky", message="%(prog)s %(version)s")
-def _tykky() -> None:
-    """Locked Python environments in a few squashfs images.
-
-    tykky.toml (people write it) -> tykky lock -> tykky.lock (in git) -> tykky build -> MyEnv/bin/python
-    """
 
 
 def run(words: list[str]) -> int:
@@ -72,21 +27,15 @@ def run(words: list[str]) -> int:
     _print_any_name()
     try:
         with _signals():
-            result = _tykky.main(args=words, prog_name="tykky", standalone_mode=False, obj=words)
+            result = _call(words)
             sys.stdout.flush()  # here, where its failure is an error like any other
         return result if isinstance(result, int) else 0
-    except Exit as leave:
-        return int(leave.exit_code)
-    except (Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt:
+        return _interrupted()
     except _Ended as end:
         with contextlib.suppress(OSError):  # after a hangup there is no terminal to tell
             print(f"ended by {end.signal.name}", file=sys.stderr)
         return 128 + end.signal
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except BrokenPipeError:
         return _nobody_reads()
     except SystemExit as leave:
@@ -103,6 +52,51 @@ def run(words: list[str]) -> int:
             traceback.print_exc()
         _drop_what_cannot_be_printed()
         return known.exit_code
+    except Exception as error:
+        code = _told_by_click(error)
+        if code is None:
+            raise
+        return code
+
+
+def _call(words: list[str]) -> object:
+    """Do what the words say: at once if they are plain, else as click reads them."""
+    if words and words[0] in VERBS:
+        command = importlib.import_module(f"tykky.cli.{VERBS[words[0]][0]}").command
+        values = command.values(words[1:])
+        if values is not None:
+            try:
+                return command.function(**values)
+            except Exception as error:
+                if "click" in sys.modules:
+                    from tykky.cli.verbs import place_usage
+
+                    place_usage(error, words[0], command.command())
+                raise
+    from tykky.cli.verbs import tykky
+
+    return tykky.main(args=words, prog_name="tykky", standalone_mode=False, obj=words)
+
+
+def _told_by_click(error: Exception) -> int | None:
+    """Show what click raises, and return its exit code; None for anything else, and while click is not imported."""
+    if "click" not in sys.modules:
+        return None
+    from click.exceptions import Abort, ClickException, Exit
+
+    if isinstance(error, Exit):
+        return int(error.exit_code)
+    if isinstance(error, Abort):
+        return _interrupted()
+    if isinstance(error, ClickException):
+        error.show()
+        return error.exit_code
+    return None
+
+
+def _interrupted() -> int:
+    print("interrupted", file=sys.stderr)
+    return 128 + signal.SIGINT
 
 
 def _print_any_name() -> None:

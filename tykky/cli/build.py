@@ -12,7 +12,8 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common, spec_file
+from tykky.cli.options import common, spec_file
+from tykky.cli.plain_words import Place
 from tykky.cli.plan_report import show_plan
 from tykky.cli.ports import LaunchPublisher, open_access, open_relatives, open_site, open_workshop
 from tykky.cli.reporters import JsonReporter, human_bytes, reporter_for

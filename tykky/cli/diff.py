@@ -9,7 +9,8 @@ from pathlib import Path
 from tykky.cli.changes import as_json as changes_as_json
 from tykky.cli.changes import change_lines
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.reporters import reporter_for
 from tykky.environment.comparison import compare_packages
 from tykky.environment.directory import EnvironmentDirectory

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.ports import open_relatives, site_binds, site_programs
 from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory

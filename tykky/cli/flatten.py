@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tykky.cli.build import emit_built, logged
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.ports import LaunchPublisher, open_access, open_site, open_workshop
 from tykky.cli.reporters import human_bytes, reporter_for
 from tykky.environment.build import Built, carry_out

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.ports import open_site
 from tykky.cli.reporters import human_bytes, reporter_for
 from tykky.environment.collect import Asked, Collection, carry_out, plan_collection

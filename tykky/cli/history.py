@@ -8,7 +8,8 @@ from pathlib import Path
 from tykky.cli.changes import as_json as changes_as_json
 from tykky.cli.changes import change_lines, counts
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.reporters import human_bytes, human_moment
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.environment.history import Entry, history

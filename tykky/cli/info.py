@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.ports import open_relatives, open_site
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe

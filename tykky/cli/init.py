@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tykky.cli.clicks import click
 from tykky.cli.editing import one_of
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.errors import SpecError, ToolError, UsageError
 from tykky.process import Commands
 from tykky.runtime.interpreter import find_interpreter

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.ports import open_site
 from tykky.cli.reporters import human_bytes
 from tykky.environment.known import Known, known_environments, search_path

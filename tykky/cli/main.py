@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
     # A verb makes some ten thousand objects that stay, by importing; to look among them for garbage is lost time.
     gc.set_threshold(50_000)
+    _import_msgspec()
     from tykky.cli.boundary import run
 
     leave(run(words))
@@ -68,3 +69,18 @@ def leave(code: int) -> None:
     except OSError:
         pass  # was said before, where it can be
     os._exit(code)
+
+
+def _import_msgspec() -> None:
+    """Import msgspec without `typing_extensions`.
+
+    It takes from there what `typing` has had since Python 3.11, and importing it, with `inspect`, takes as long as
+    importing msgspec. Whoever else wants it can have it afterwards.
+    """
+    if "typing_extensions" in sys.modules:
+        return
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # its documented meaning: cannot be imported
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules["typing_extensions"]

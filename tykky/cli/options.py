@@ -7,20 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tykky.cli.clicks import click
-
-
-class Place(click.Path):
-    """A path. An empty one is a mistake (a variable that is not set), not the current directory."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Return the `Path`, or fail."""
-        if value == "":
-            self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
-
+from tykky.cli.plain_words import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.rollback import roll_back
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.errors import UsageError
 from tykky.runtime.enter import become, enter, is_shown
@@ -62,7 +63,7 @@ def _split(words: Sequence[str]) -> tuple[list[Path], list[str]]:
             if not left:
                 raise click.UsageError(f"Option '{option}' requires an argument.")
             value = left.pop(0)
-        found.append(Place().convert(value, None, click.get_current_context()))
+        found.append(Place.of_click().convert(value, None, click.get_current_context()))
     return found, left[1:] if left[:1] == ["--"] else left
 
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.environment.directory import EnvironmentDirectory
 from tykky.runtime.enter import enter
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from tykky.cli.clicks import click
-from tykky.cli.options import Place, common
+from tykky.cli.options import common
+from tykky.cli.plain_words import Place
 from tykky.cli.ports import LaunchPublisher, open_site
 from tykky.cli.reporters import human_bytes, reporter_for
 from tykky.environment.directory import EnvironmentDirectory

@@ -1,0 +1,80 @@
+"""The group of lazily loaded verbs, as click has it: for help, mistakes, and words that are not plain."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tykky import __version__
+from tykky.cli.clicks import built, real_click
+from tykky.cli.main import VERBS
+
+if TYPE_CHECKING:
+    from click import Command, Group
+    from rich_click import rich_config
+elif len(sys.argv) < 2 or {"-h", "--help"}.intersection(sys.argv):
+    from rich_click import RichCommand as Command
+    from rich_click import RichGroup as Group
+    from rich_click import rich_config
+else:
+    from click import Command, Group
+
+    def rich_config(**settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - as rich_click's own
+        """Leave the command as it is: no page of it will be drawn."""
+        return lambda command: command
+
+
+if TYPE_CHECKING:
+    _library = click
+else:
+    _library = real_click()
+
+
+class _Verbs(Group):
+    """Knows all verbs by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing(ctx.obj):
+            return Command(name=cmd_name, help=VERBS[cmd_name][1])
+        module = importlib.import_module(f"tykky.cli.{VERBS[cmd_name][0]}")
+        return built(module.command)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - click's own type
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], VERBS, n=1) if args else []
+            hint = f"did you mean 'tykky {close[0]}'?" if close else "see 'tykky --help'"
+            raise click.UsageError(f"{error.message.rstrip('.')} ({hint})", ctx) from None
+
+
+def _only_listing(words: list[str]) -> bool:
+    return not words or words[0] in ("--help", "-h")
+
+
+@_library.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@rich_config(help_config={"text_paragraph_linebreaks": "\n\n"})
+@_library.version_option(__version__, prog_name="tykky", message="%(prog)s %(version)s")
+def tykky() -> None:
+    """Locked Python environments in a few squashfs images.
+
+    tykky.toml (people write it) -> tykky lock -> tykky.lock (in git) -> tykky build -> MyEnv/bin/python
+    """
+
+
+def place_usage(error: Exception, verb: str, command: click.Command) -> None:
+    """Give a usage error that a verb raised its place, as click does for the verbs that it calls."""
+    if isinstance(error, click.UsageError) and error.ctx is None:
+        above = click.Context(tykky, info_name="tykky", help_option_names=["-h", "--help"])
+        error.ctx = click.Context(command, parent=above, info_name=verb)
