@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,25 @@ def test_a_timeout() -> None:
     with pytest.raises(ToolError) as caught:
         Commands().run(["sleep", "60"], timeout=0.2)
     assert str(caught.value) == "sleep did not end within 0.2 s"
+
+
+def test_a_program_is_told_later_and_at_length() -> None:
+    with Commands().start(["sort"], told=True) as running:
+        running.tell("hello\n" * 50_000)
+        assert running.finished().stdout == "hello\n" * 50_000
+
+
+def test_a_program_that_does_not_listen() -> None:
+    with Commands().start(["false"], told=True) as running:
+        running.child.wait()
+        running.tell("hello")
+        assert running.finished(check=False).status == 1
+
+
+def test_a_program_that_is_told_nothing_is_ended() -> None:
+    with Commands().start(["cat"], told=True) as running:
+        pass
+    assert running.child.returncode == -signal.SIGTERM
 
 
 def test_tail_skips_blank_lines() -> None:

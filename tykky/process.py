@@ -126,8 +126,8 @@ class Commands(Struct):
         `environ` is added to the variables the program sees. `timeout` is in seconds. Raises `ToolError` if
         the program cannot be started, `CommandFailed` if it fails and `check` is true.
         """
-        with self.start(argv, cwd=cwd, environ=environ, stdin=stdin, hint=hint) as running:
-            return running.finished(check=check, timeout=timeout)
+        with self.start(argv, cwd=cwd, environ=environ, told=stdin is not None, hint=hint) as running:
+            return running.finished(stdin, check=check, timeout=timeout)
 
     @contextlib.contextmanager
     def start(
@@ -136,12 +136,13 @@ class Commands(Struct):
         *,
         cwd: Path | None = None,
         environ: Mapping[str, str] | None = None,
-        stdin: str | None = None,
+        told: bool = False,
         hint: str | None = None,
     ) -> Iterator[Running]:
         """Start a program and let it run during the block, which asks for its output when it needs it.
 
-        If the block ends without having asked, the program is ended. Raises `ToolError` if it cannot be started.
+        With `told` the program's input is what it is told during the block (`Running.tell`), else nothing. If the block
+        ends without having asked, the program is ended. Raises `ToolError` if it cannot be started.
         """
         words = tuple(os.fspath(word) for word in argv)
         self._write(f"$ {shlex.join(words)}\n")
@@ -150,10 +151,10 @@ class Commands(Struct):
             hint,
             cwd=cwd,
             env={**self.environ, **(environ or {})},
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdin=subprocess.PIPE if told else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         ) as child:
-            yield Running(words, child, stdin, hint, self._write)
+            yield Running(words, child, hint, self._write)
             if child.returncode is None:
                 _end(child)
 
@@ -210,14 +211,27 @@ class Running(Struct, frozen=True):
 
     argv: tuple[str, ...]
     child: subprocess.Popen[str]
-    stdin: str | None
     hint: str | None
     log: Callable[[str], None]
 
-    def finished(self, *, check: bool = True, timeout: float | None = None) -> Finished:
-        """Wait for the program's end and return its output; raise as `Commands.run` does."""
+    def tell(self, text: str) -> None:
+        """Write all of the program's input, for one that was started to be told and reads that before it prints much.
+
+        What it does not read is lost.
+        """
+        pipe = self.child.stdin
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError), pipe:
+            pipe.write(text)
+        self.child.stdin = None  # `communicate` would flush it once more
+
+    def finished(self, stdin: str | None = None, *, check: bool = True, timeout: float | None = None) -> Finished:
+        """Wait for the program's end and return its output; raise as `Commands.run` does.
+
+        `stdin` is what it is still told meanwhile.
+        """
         try:
-            out, err = self.child.communicate(self.stdin, timeout)
+            out, err = self.child.communicate(stdin, timeout)
         except subprocess.TimeoutExpired:
             message = f"{Path(self.argv[0]).name} did not end within {timeout:g} s"
             raise ToolError(message, hint=self.hint) from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.resolve.pypi_asking import PYTHON, UV, Asking, private_home, versions
+from tests.resolve.pypi_asking import PLATFORM, PYTHON, UV, Asking, private_home, versions
 from tests.resolve.pypi_index import Index
 from tests.wheelmaker import make_project, make_sdist, make_wheel
 from tykky.access import Access
@@ -17,6 +19,7 @@ from tykky.lock.model import Package
 from tykky.process import Commands
 from tykky.resolve.ports import PypiRequest
 from tykky.resolve.pypi.preferences import preferences
+from tykky.resolve.pypi.question import Question, write_question
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.trouble import Asked
 from tykky.resolve.pypi.uv import UvResolver, compile_arguments
@@ -100,6 +103,24 @@ def test_an_editable_source_of_a_local_project_is_refused(ask: Asking) -> None:
     assert caught.value.hint == "remove 'editable' from [tool.uv.sources] of the project that asks for it"
 
 
+def test_uv_reads_no_file_of_the_question_before_all_of_it_is_there(
+    ask: Asking, pypi_index: Index, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1.0", "2.0", "3.0"):
+        pypi_index.add(make_wheel(made, "leaf", version))
+        pypi_index.add(make_wheel(made, "other", version))
+    pypi_index.add(make_wheel(made, "top", "1.0", requires=["leaf>=3", "other"]))
+    locked = Package(name="other", version="2.0", kind="pypi", platform=PLATFORM, source="wheel")
+
+    def late(*given: Any) -> Question:
+        time.sleep(0.5)  # it was ready, and waits
+        return write_question(*given)
+
+    monkeypatch.setattr("tykky.resolve.pypi.question.write_question", late)
+    packages = ask("top", constraints=("leaf<3",), overrides=("leaf",), preferred=(locked,))
+    assert versions(packages) == {"leaf": "2.0", "other": "2.0", "top": "1.0"}
+
+
 def test_the_versions_of_the_lock_are_written_for_uv(tmp_path: Path) -> None:
     def package(name: str, **more: object) -> Package:
         fields = {"name": name, "version": "1.0", "kind": "pypi", "platform": "linux-64", "source": "wheel", **more}
@@ -150,7 +171,6 @@ def test_the_arguments(tmp_path: Path) -> None:
     assert compile_arguments(request, target, Access(Path("/cache"), offline=True)) == [
         "pip",
         "compile",
-        "requirements.in",
         "--no-config",
         "--no-python-downloads",
         "--python=/usr/bin/python3.12",

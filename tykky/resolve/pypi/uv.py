@@ -1,7 +1,8 @@
 """The resolver that drives uv: `uv pip compile`. What it is asked, and how it is started; `uv_reading` has the rest.
 
-Nearly all of its time uv waits for its index. So as little as possible is imported here, before it is started; what its
-answer needs is imported while it waits.
+Nearly all of its time uv waits for its index. So as little as possible is imported and done here, before it is started.
+It gets ready for its work (15 ms) while the question is written: that is its input, and it opens no other file of the
+question before it has read all of it. What its answer needs is imported while it waits.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
@@ -19,13 +21,17 @@ from tykky.errors import ToolError
 from tykky.guard.ownership import private_directory, temporary_place
 from tykky.process import Commands
 from tykky.resolve.ports import PypiAsked, PypiRequest
-from tykky.resolve.pypi.provided import Stub, write_stubs
-from tykky.resolve.pypi.question import Question, cutoff, write_question
 from tykky.resolve.pypi.target import Target
+
+if TYPE_CHECKING:
+    from tykky.resolve.pypi.provided import Stub
+    from tykky.resolve.pypi.question import Question
 
 # uv's own default, whose name it is about to change: not said, so that every version of uv understands it.
 _DEFAULT_PRERELEASE = "if-necessary-or-explicit"
-ANSWER = "pylock.toml"  # in the working directory, as are the files of the question
+# In the working directory, as are the other files of the question.
+REQUIREMENTS = "requirements.in"
+ANSWER = "pylock.toml"
 # Nothing that uv or git starts may wait for an answer on the terminal. Of its log, uv shall write the solved graph.
 ENVIRON = {
     "UV_NO_PROGRESS": "1",
@@ -56,15 +62,23 @@ class UvResolver(Struct, frozen=True):
         Raises `ResolveError` for a request that cannot be asked.
         """
         target = Target(request.platform, request.python, request.glibc)
-        stubs = write_stubs(request.provided, self.access.cache / "provided")
-        question = write_question(request, self.access, stubs)
         argv = [os.fspath(self.uv), *compile_arguments(request, target, self.access)]
-        with private_directory(temporary_place(), "tykky-uv-") as work:
-            _write_files(work, question, _preferences(request, self.access, stubs))
-            with self.commands.start([*argv, f"--output-file={ANSWER}"], cwd=work, environ=ENVIRON) as running:
-                from tykky.resolve.pypi.uv_reading import UvAsked
+        with (
+            private_directory(temporary_place(), "tykky-uv-") as work,
+            self.commands.start(
+                [*argv, "-", f"--output-file={ANSWER}"], cwd=work, environ=ENVIRON, told=True
+            ) as running,
+        ):
+            from tykky.resolve.pypi.provided import write_stubs
+            from tykky.resolve.pypi.question import write_question
 
-                yield UvAsked(self, running, argv, work, request, target, stubs, question.portable)
+            stubs = write_stubs(request.provided, self.access.cache / "provided")
+            question = write_question(request, self.access, stubs)
+            _write_files(work, question, _preferences(request, self.access, stubs))
+            running.tell(question.requirements)
+            from tykky.resolve.pypi.uv_reading import UvAsked
+
+            yield UvAsked(self, running, argv, work, request, target, stubs, question.portable)
 
 
 def _preferences(request: PypiRequest, access: Access, stubs: tuple[Stub, ...]) -> str:
@@ -77,12 +91,14 @@ def _preferences(request: PypiRequest, access: Access, stubs: tuple[Stub, ...]) 
 
 
 def compile_arguments(request: PypiRequest, target: Target, access: Access) -> list[str]:
-    """Return what follows `uv` on the command line, but for the output: files are read from the working directory."""
+    """Return what follows `uv` on the command line, but for the requirements and the output.
+
+    Files are read from the working directory.
+    """
     python = request.interpreter or Path(sys.executable)
     words = [
         "pip",
         "compile",
-        "requirements.in",
         "--no-config",  # uv.toml and [tool.uv] of whoever calls are not part of the spec
         "--no-python-downloads",  # uv would fetch an interpreter only to ask it what we already know
         f"--python={python}",
@@ -100,6 +116,8 @@ def compile_arguments(request: PypiRequest, target: Target, access: Access) -> l
     if (name := target.uv_platform) is not None:
         words.append(f"--python-platform={name}")
     if request.exclude_newer is not None:
+        from tykky.resolve.pypi.question import cutoff
+
         words.append(f"--exclude-newer={cutoff(request.exclude_newer)}")
     words += [f"--no-binary={name}" for name in request.no_binary]
     words += [f"--only-binary={name}" for name in request.only_binary]
@@ -122,7 +140,7 @@ def config_setting_arguments(request: PypiRequest) -> list[str]:
 
 def _write_files(work: Path, question: Question, preferred: str) -> None:
     texts = {
-        "requirements.in": question.requirements,
+        REQUIREMENTS: question.requirements,
         "constraints.txt": question.constraints,
         "overrides.txt": question.overrides,
     }

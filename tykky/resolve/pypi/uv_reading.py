@@ -25,7 +25,7 @@ from tykky.resolve.pypi.artifact import Recorder
 from tykky.resolve.pypi.provided import Stub
 from tykky.resolve.pypi.target import Target
 from tykky.resolve.pypi.trouble import Asked, missing_extra, one_line
-from tykky.resolve.pypi.uv import ANSWER, ENVIRON, UvResolver
+from tykky.resolve.pypi.uv import ANSWER, ENVIRON, REQUIREMENTS, UvResolver
 from tykky.resolve.pypi.uv_answer import Answer, Graph, locked_packages, read_answer
 from tykky.resolve.pypi.uv_report import UvReport, read_uv_report
 from tykky.resolve.pypi.uv_trouble import uv_error
@@ -43,7 +43,7 @@ _ROOT = "ROOT"  # what uv calls the request
 
 
 class UvAsked(Struct, frozen=True):
-    """uv at work in `work` on a question; `argv` is its command line, but for the output."""
+    """uv at work in `work` on a question; `argv` is its command line, but for requirements and output."""
 
     resolver: UvResolver
     running: Running
@@ -86,7 +86,7 @@ class UvAsked(Struct, frozen=True):
         (self.work / "requirements.txt").write_text(answer.pins(), encoding="utf-8")
         # Versions that only a backend knows are in neither format; uv's own log of the solved graph has them.
         environ = {**ENVIRON, "RUST_LOG": "uv_resolver=trace" if answer.unversioned else ""}
-        words = [*self.argv, "--no-header", "--annotation-style=line", "--output-file=requirements.txt"]
+        words = [*self.argv, REQUIREMENTS, "--no-header", "--annotation-style=line", "--output-file=requirements.txt"]
         finished: Finished | None = None
         for extra in (["--offline"], []):
             finished = self.resolver.commands.run([*words, *extra], cwd=self.work, environ=environ, check=False)
