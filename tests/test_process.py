@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,14 @@ def test_a_program_is_told_later_and_at_length() -> None:
     with Commands().start(["sort"], told=True) as running:
         running.tell("hello\n" * 50_000)
         assert running.finished().stdout == "hello\n" * 50_000
+
+
+def test_what_a_program_is_told_is_utf_8_in_any_locale() -> None:
+    text = "from tykky.process import Commands\nwith Commands().start(['cat'], told=True) as running:\n"
+    text += "    running.tell('d\\xf6r')\n    print(ascii(running.finished().stdout))"
+    environ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", text], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "'d\\xf6r'\n"
 
 
 def test_a_program_that_does_not_listen() -> None:

@@ -259,7 +259,7 @@ def _started(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
+            encoding="utf-8",  # what they are told is no matter of our locale; theirs is C.UTF-8
             errors="replace",
             start_new_session=True,
         )

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.cases import SETUID
+from tests.conformance.cases import AS_USER, SETUID
 from tests.conformance.conftest import Bench
 from tests.conformance.stage import lay_out
 from tests.living import naming, until
@@ -239,6 +240,25 @@ def test_no_user_namespaces(bench: Bench):
         program = bench.case.programs["apptainer"]
         expected = f"apptainer: {program} cannot mount here (ERROR  : Failed to create user namespace"
     assert why.startswith(f"    {expected}")
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EPERM"])
+def test_user_namespaces_that_are_refused_after_a_good_launch(bench: Bench, error: str):
+    """What a probe found does not hold below a filter of system calls, and holds again without one."""
+    if bench.case.programs.get("apptainer") != str(SETUID):
+        pytest.skip("only the setuid Apptainer works there")
+    place = bench.environment()
+    environ = bench.environ(TYKKY_MOUNT="private")
+    del environ["TYKKY_BACKEND"]
+    text = "import os; print(os.readlink('/proc/self/ns/user') != os.environ['OUTSIDE'])"
+    launch = [place / "bin" / "python", "-c", text]
+    environ["OUTSIDE"] = os.readlink("/proc/self/ns/user")
+    free = replace(bench, case=replace(bench.case, userns=True))
+    for _ in range(2):
+        assert free.run(*launch, env=environ).stdout == "True\n"
+        words = [sys.executable, "-I", AS_USER, f"--no-userns={error}", bench.case.user, *launch]
+        done = subprocess.run(words, env=environ, cwd=bench.place, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
 
 def test_a_lone_image_lies_on_a_layer_that_nobody_writes_to(bench: Bench):

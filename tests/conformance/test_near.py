@@ -111,6 +111,45 @@ def odd_packages(images: Images, place: Path) -> Images:
     return replace(images, files=(images.files[0], image))
 
 
+def test_options_that_the_user_has_for_tar_are_not_for_this(bench: Bench):
+    place = bench.environment(idle=FOREVER, launched=False)
+    environ = bench.environ(TAR_OPTIONS="--transform=s,python,snake,g")
+    text = "import os, sys; print(os.environ['TAR_OPTIONS'], os.listdir(sys.prefix + '/bin'))"
+    bench.run(place / "bin" / "python", "-c", "pass", env=environ)
+    until(lambda: keepers(bench) != [])
+    said = bench.run(place / "bin" / "python", "-c", text, env=environ).stdout
+    assert said.startswith("--transform=s,python,snake,g [") and "snake" not in said.partition("[")[2]
+
+
+def test_what_cannot_be_read_is_not_made_of_zeros(bench: Bench):
+    """A part of the image is lost: Python says so in every launch."""
+    images = bench.images("venv")
+    packages = bench.place / "tree" / images.prefix[1:] / "lib" / f"python{images.python}" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "broken.pth").write_text("".join(f"# {number * number} and more\n" for number in range(400)))
+    image = bench.place / "more.sqfs"
+    options = ["-quiet", "-no-progress", "-all-root", "-no-fragments", "-comp", "zstd"]
+    subprocess.run(["mksquashfs", bench.place / "tree", image, *options], check=True)
+    content = bytearray(image.read_bytes())
+    content[96:156] = bytes(byte ^ 255 for byte in content[96:156])
+    image.write_bytes(content)
+    place = lay_out(bench.place / "P", replace(images, files=(images.files[0], image)), 2, idle=FOREVER)
+    bench.case.own(place)
+    text = "import sys; print(open(sys.argv[1], 'rb').read(4))"
+    start = (
+        place / "bin" / "python",
+        "-I",
+        "-S",
+        "-c",
+        text,
+        f"/{packages.relative_to(bench.place / 'tree')}/broken.pth",
+    )
+    for _ in range(2):
+        done = bench.run(*start, check=False)
+        assert "Input/output error" in done.stderr
+        until(lambda: keepers(bench) != [])
+
+
 def test_path_files_of_all_kinds(bench: Bench):
     place = lay_out(bench.place / "P", odd_packages(bench.images("venv"), bench.place), 2, idle=FOREVER)
     bench.case.own(place)

@@ -1,8 +1,9 @@
-"""as_user.py [--no-userns] USER PROGRAM ARG…: run a program as another user, perhaps without user namespaces.
+"""as_user.py [--no-userns[=ERROR]] USER PROGRAM ARG…: run a program as another user, perhaps without user namespaces.
 
-Started by root. With `--no-userns` a seccomp filter makes `unshare` and `clone` with CLONE_NEWUSER fail with ENOSPC,
-as `user.max_user_namespaces = 0` does on clusters that forbid them, for this process tree only. Root may install
-it without no_new_privs, so setuid programs keep working under it. (The sysctl's file still shows the machine's value.)
+Started by root. With `--no-userns` a seccomp filter makes `unshare` and `clone` with CLONE_NEWUSER fail with ENOSPC, as
+`user.max_user_namespaces = 0` does on clusters that forbid them, or with another error (EPERM), for this process tree
+only. Root may install it without no_new_privs, so setuid programs keep working under it. (The sysctl's file still
+shows the machine's value.)
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _CALLS = {"x86_64": (0xC000003E, 56, 272, 435), "aarch64": (0xC00000B7, 220, 97, 435)}
 
 
-def refuse_user_namespaces() -> None:
-    """Install the filter. Raises `OSError` if the kernel refuses it, `KeyError` on an unknown machine."""
+def refuse_user_namespaces(error: int) -> None:
+    """Install the filter, which answers `error`.
+
+    Raises `OSError` if the kernel refuses it, `KeyError` on an unknown machine.
+    """
     architecture, clone, unshare, clone3 = _CALLS[platform.machine()]
 
     def step(code: int, operand: int, yes: int = 0, no: int = 0) -> bytes:
@@ -41,7 +45,7 @@ def refuse_user_namespaces() -> None:
             step(_EQUAL, unshare, 0, 4),
             step(_LOAD, 16),
             step(_ANY_BIT, _CLONE_NEWUSER, 0, 2),
-            step(_RETURN, _ERRNO | errno.ENOSPC),
+            step(_RETURN, _ERRNO | error),
             step(_RETURN, _ERRNO | errno.ENOSYS),
             step(_RETURN, _ALLOW),
         )
@@ -59,9 +63,10 @@ def refuse_user_namespaces() -> None:
 
 def main(words: list[str]) -> None:
     """Become the user, then the program."""
-    if words[0] == "--no-userns":
+    option, _, error = words[0].partition("=")
+    if option == "--no-userns":
         words = words[1:]
-        refuse_user_namespaces()
+        refuse_user_namespaces(getattr(errno, error or "ENOSPC"))
     user = pwd.getpwnam(words[0])
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)

@@ -31,6 +31,7 @@ def run(words: list[str]) -> int:
             sys.stdout.flush()  # here, where its failure is an error like any other
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
+        print(file=sys.stderr)  # after the terminal's ^C, as click does
         return _interrupted()
     except _Ended as end:
         with contextlib.suppress(OSError):  # after a hangup there is no terminal to tell
@@ -68,7 +69,7 @@ def _call(words: list[str]) -> object:
             try:
                 return command.function(**values)
             except Exception as error:
-                if "click" in sys.modules:
+                if "click" in sys.modules and isinstance(error, sys.modules["click"].UsageError):
                     from tykky.cli.verbs import place_usage
 
                     place_usage(error, words[0], command.command())

@@ -82,5 +82,7 @@ def _import_msgspec() -> None:
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # its documented meaning: cannot be imported
     try:
         import msgspec  # noqa: F401
+    except ImportError:
+        pass  # one that insists on it gets it from whoever imports msgspec next
     finally:
         del sys.modules["typing_extensions"]

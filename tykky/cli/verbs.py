@@ -73,8 +73,8 @@ def tykky() -> None:
     """
 
 
-def place_usage(error: Exception, verb: str, command: click.Command) -> None:
+def place_usage(error: click.UsageError, verb: str, command: click.Command) -> None:
     """Give a usage error that a verb raised its place, as click does for the verbs that it calls."""
-    if isinstance(error, click.UsageError) and error.ctx is None:
+    if error.ctx is None:
         above = click.Context(tykky, info_name="tykky", help_option_names=["-h", "--help"])
         error.ctx = click.Context(command, parent=above, info_name=verb)
