@@ -33,7 +33,8 @@ fail() { printf 'test host: %s\n' "$*" >&2; exit 1; }
 REQUIRED='squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static bubblewrap rsync strace util-linux xz-utils
     zsh ksh93u+m mksh fish environment-modules tcl8.6 lua5.3 lua-posix lua-filesystem lua-term lua-json'
 # The tests start their own daemons. Of the host's, without a configuration, only munged may start by itself.
-PARALLEL='munge slurmctld slurmd slurm-client mpich openmpi-bin'
+# libpmix-dev: Slurm opens the library by the name that only it has.
+PARALLEL='munge slurmctld slurmd slurm-client mpich openmpi-bin libpmix-dev'
 WORKFLOWS='chromium gdb'
 
 missing_of() {
