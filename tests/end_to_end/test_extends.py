@@ -15,7 +15,7 @@ import pytest
 
 from tests.end_to_end.conftest import MINOR, Desk, record, run
 from tests.wheelmaker import make_wheel
-from tykky.environment.directory import EnvironmentDirectory
+from tykky.environment.directory import LENT, EnvironmentDirectory
 from tykky.environment.leases import read_leases
 from tykky.lock.read import read_lock
 
@@ -297,7 +297,27 @@ def test_a_parent_that_is_gone(family: Family) -> None:
     )
     assert "base cannot be read any more: " in family.child.tykky("lock", "--check").out
     assert error(family.child.tykky("lock", "--rebase", status=11)).startswith(f"{family.base}: no such directory")
-    assert mine.exists()
+    gone = f"the image {image.name[:12]}, lent by another environment, is gone: it was {image}"
+    for verb in ("info", "tree"):
+        assert error(family.child.tykky(verb, mine, status=11)) == f"{gone}\nhint: {LENT}\n"
+
+
+def test_what_stands_alone_is_built_without_its_parent(family: Family) -> None:
+    mine = family.built("gamma")
+    family.child.tykky("vendor", "mine")
+    shutil.rmtree(family.base)
+    assert "is up to date" in family.child.tykky("build").out
+    family.ask("gamma", "epsilon").tykky("lock")
+    family.child.tykky("build")
+    assert run([mine / "bin" / "python", "-c", f"{CHILD}; import epsilon"]) == "1.0 1\n"
+
+
+def test_images_that_cannot_be_used_are_said_before_a_launch(family: Family) -> None:
+    family.built("gamma")
+    image = next((family.base / ".tykky" / "layers").glob("*.sqfs"))
+    image.chmod(0o664)
+    for words in (("lock", "--check"), ("info", "mine"), ("doctor", "mine"), ("doctor", ".")):
+        assert f"its group can write to {image}" in family.child.tykky(*words).out, words
 
 
 @pytest.mark.parametrize(
@@ -423,6 +443,28 @@ def test_a_launch_looks_at_what_is_lent(family: Family, monkeypatch: pytest.Monk
         assert said() == (
             f"cannot be used: the image {image} belongs to user 12345, who was not trusted when this was built"
         )
+        os.chown(image, 0, -1)
+    content = image.read_bytes()
+    image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(image, (1, 1))
+    written = (
+        f"cannot be used: the image {image} was written to after this was built; "
+        "'tykky build' with its spec and lock says whether it is still the same"
+    )
+    assert said() == written
+    failed = family.child.tykky("build", status=11)
+    assert error(failed).startswith(f"{image} is not what the lock says: expected sha256 ")
+    image.write_bytes(content)
+    os.utime(image, (1, 1))
+    assert said() == written
+    assert "published generation 2 " in family.child.tykky("build").out
+    run(program)
+    assert "is up to date" in family.child.tykky("build").out
+    # Who repairs an image puts another file there, and the children need not know.
+    image.rename(image.with_suffix(".old"))
+    image.write_bytes(content)
+    run(program)
+    assert "is up to date" in family.child.tykky("build").out
     image.unlink()
     assert said() == (
         f"is damaged: the image {image} cannot be read; "

@@ -202,10 +202,12 @@ def test_a_damaged_image_is_passed_over_for_a_whole_one(locked: Desk, place: Pat
 
 
 def test_what_everybody_can_write_is_not_believed(locked: Desk, place: Path) -> None:
-    filled(locked, place)
+    key = filled(locked, place)
     place.chmod(0o777)
     site_stores(place)
-    assert "building pypi layer: 1 PyPI package\n" in build(locked, "second").err
+    said = build(locked, "second").err
+    assert f"warning: {place / key}.sqfs is passed over: everybody can write to {place}\n" in said
+    assert "building pypi layer: 1 PyPI package\n" in said
     assert shows_alpha(locked.directory / "second")
 
 

@@ -216,6 +216,7 @@ def test_an_image_that_she_slips_into_a_groups_store(town: Town) -> None:
     for path in (image, image.with_suffix(".manifest")):
         put(town, path, path.read_bytes())
         said = town.alice.tykky("build", "--prefix", desk / path.suffix[1:], cwd=desk)
+        assert f"warning: {image} is passed over: " in said.err
         assert "building pypi layer" in said.err, "her file was believed"
     town.alice.site(f'stores = ["{store}"]\n[trust]\nowners = ["{town.mallory.name}"]\n')
     assert f"in {store}" in town.alice.tykky("build", "--dry-run", "--prefix", desk / "third", cwd=desk).out

@@ -139,7 +139,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
     site = open_site()
     if site.message and not output.as_json and not output.quiet:
         print(site.message.rstrip("\n"), file=sys.stderr, flush=True)
-    lent = _Lent(source, open_relatives(site, source.directory))
+    lent = _Lent(source, open_relatives(site, source.directory), EnvironmentDirectory(target).store)
 
     def tiers(own: Store) -> Tiers:
         return replace(tiers_of(own, site), lent=lent.images)
@@ -202,6 +202,7 @@ class _Lent:
 
     source: Source
     relatives: Relatives
+    own: Store
 
     @cached_property
     def images(self) -> dict[str, Path]:
@@ -209,7 +210,7 @@ class _Lent:
         parent = self.source.lock.parent
         if parent is None:
             return {}
-        return lend(parent, self.source.spec.environment.extends or parent.path, self.relatives)
+        return lend(parent, self.source.spec.environment.extends or parent.path, self.relatives, self.own)
 
     def check(self, cache: Path, reporter: Reporter) -> None:
         """Raise `EnvironmentDirectoryError` if an image is not what the lock says."""

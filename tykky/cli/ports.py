@@ -241,6 +241,10 @@ class LaunchPublisher(Struct, frozen=True):
                 tuple(layer.image for layer in record.layers),
                 sizes=tuple(layer.size for layer in record.layers),
                 trusted=trusted,
+                files=tuple(
+                    None if layer.inode is None or layer.modified is None else (layer.inode, layer.modified)
+                    for layer in record.layers
+                ),
             ),
             name=record.name,
             activation={name: value for name, value in activation.items() if name != "PATH"},

@@ -84,7 +84,7 @@ def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
     current = directory.readable_record()
     if plan.missing or current is None or isinstance(plan.root, RegistryRoot):
         return None
-    same = current.identity == identity_of(plan, publisher)
+    same = current.identity == identity_of(plan, publisher) and not any(layer.written_to for layer in current.layers)
     images = [(x.key, directory.image_path(x).parent) for x in current.layers]
     if same and images == [(step.layer.key, step.place or directory.store.directory) for step in plan.lasting]:
         return Built(current, plan.prefix, changed=False)
@@ -172,7 +172,8 @@ def _brought(plan: Plan, stores: Tiers, reporter: Reporter) -> Plan:
     """Bring what other stores have; return the plan with what is left to build."""
     steps = []
     for step in plan.steps:
-        cached = step.cached or (step.elsewhere is not None and stores.bring(step.layer.key, reporter) is not None)
+        # Asked also where the plan found nothing: what is passed over is said.
+        cached = step.cached or stores.bring(step.layer.key, reporter) is not None
         steps.append(replace(step, cached=cached))
     return replace(plan, steps=tuple(steps))
 
@@ -220,9 +221,13 @@ def _record(plan: Plan, stores: Tiers, manifests: list[Manifest], merged: Merged
     spec = plan.source.spec
     assert not isinstance(plan.root, RegistryRoot)  # it is there by now
 
-    def image(key: str) -> str:
-        place = stores.image(key)
-        return LayerRecord.own_image(key) if place == stores.own.image(key) else str(place)
+    def layer(m: Manifest) -> LayerRecord:
+        image = stores.image(m.key)
+        if image == stores.own.image(m.key):
+            return LayerRecord(m.kind, m.key, m.digest, m.fingerprint, m.size, LayerRecord.own_image(m.key))
+        file = image.stat()
+        known = {"inode": file.st_ino, "modified": int(file.st_mtime)}
+        return LayerRecord(m.kind, m.key, m.digest, m.fingerprint, m.size, str(image), **known)
 
     return GenerationRecord(
         format=RECORD_FORMAT,
@@ -233,7 +238,7 @@ def _record(plan: Plan, stores: Tiers, manifests: list[Manifest], merged: Merged
         identity=identity,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         made_by=f"tykky {__version__}",
-        layers=tuple(LayerRecord(m.kind, m.key, m.digest, m.fingerprint, m.size, image(m.key)) for m in manifests),
+        layers=tuple(layer(manifest) for manifest in manifests),
         programs=merged_programs(manifests, merged.files),
         content=plan.target.content,
         user=current_user(),

@@ -35,8 +35,11 @@ class ClosedDirectory(EnvironmentDirectoryError):
     """One that its owner does not let us read. What it holds may be as good as ever."""
 
 
-class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
-    """One layer of a generation. `image` is relative to the environment directory, or absolute: a parent's."""
+class LayerRecord(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
+    """One layer of a generation. `image` is relative to the environment directory, or absolute: a parent's.
+
+    Of a parent's image, `inode` and `modified` (seconds since 1970) are those of the file whose content was checked.
+    """
 
     kind: str
     key: str
@@ -44,6 +47,8 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
     fingerprint: str
     size: int
     image: str
+    inode: int | None = None
+    modified: int | None = None
 
     @staticmethod
     def own_image(key: str) -> str:
@@ -54,6 +59,20 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab"):
     def lent(self) -> bool:
         """Whether the image is in another environment directory."""
         return self.image.startswith("/")
+
+    @property
+    def written_to(self) -> bool:
+        """Whether the parent's image is the file that was checked, and has been written to since. Cheap.
+
+        A file in its place is not: who repairs an image puts the same bytes there.
+        """
+        if not self.lent or self.inode is None:
+            return False
+        try:
+            status = Path(self.image).stat()
+        except OSError:
+            return False
+        return status.st_ino == self.inode and int(status.st_mtime) != self.modified
 
 
 class RootRecord(msgspec.Struct, frozen=True, rename="kebab"):
@@ -266,6 +285,11 @@ class EnvironmentDirectory(Struct, frozen=True):
 
     def manifests(self, record: GenerationRecord) -> tuple[Manifest, ...]:
         """Return the manifests of a generation's layers, bottom first. Raises `EnvironmentDirectoryError`."""
+        for layer in record.layers:
+            if layer.lent and not self.image_path(layer).exists():
+                raise EnvironmentDirectoryError(
+                    f"the image {layer.key[:12]}, lent by another environment, is gone: it was {layer.image}", hint=LENT
+                )
         return tuple(load_manifest(self.image_path(layer).with_suffix(".manifest")) for layer in record.layers)
 
     def moment(self) -> tuple[object, ...]:
@@ -281,6 +305,7 @@ class EnvironmentDirectory(Struct, frozen=True):
 
 
 _REPAIR = "run 'tykky build' with the spec and lock it was made from"
+LENT = "'tykky build' looks where its environment is now; after 'tykky lock --rebase' it takes what is there"
 
 
 def is_of_ancestor(path: Path) -> bool:

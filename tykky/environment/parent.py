@@ -25,7 +25,7 @@ from tykky.lock.model import Lock, Package, Parent, ParentLayer
 from tykky.lock.read import read_lock
 from tykky.progress import Reporter
 from tykky.spec.names import canonical_name
-from tykky.store.images import Manifest, load_manifest
+from tykky.store.images import Manifest, Store, load_manifest
 
 # What an installed distribution is called by its metadata directory or file (PEP 376, PEP 427).
 _METADATA = re.compile(
@@ -130,14 +130,16 @@ def recorded_lock(directory: EnvironmentDirectory) -> Lock | None:
     return read_lock(directory.generations / str(record.number) / "tykky.lock") if record.parent else None
 
 
-def lend(parent: Parent, asked: str, relatives: Relatives) -> dict[str, Path]:
-    """Return key -> image of the parent's layers, wherever they are now.
+def lend(parent: Parent, asked: str, relatives: Relatives, own: Store | None = None) -> dict[str, Path]:
+    """Return key -> image of the parent's layers, wherever they are now, but for those that our `own` store has.
 
     Looked for where the lock says, then in the environment that `extends` means today, which may have moved. Sizes and
     owners are checked, contents are not (`check_content`). Raises `EnvironmentDirectoryError` for one that is gone.
     """
     found = {}
     for layer in parent.layer:
+        if own is not None and own.whole_manifest(layer.key) is not None:
+            continue  # it was vendored
         image = next((path for path in _places(layer, asked, relatives) if _is_there(path)), None)
         if image is None:
             _check_open(Path(layer.image))
@@ -155,7 +157,8 @@ def check_content(parent: Parent, images: Mapping[str, Path], checked: Path, rep
 
     `checked` is the directory that remembers which files were read already (`tykky.environment.checked`).
     """
-    waiting = [layer for layer in parent.layer if not was_checked(images[layer.key], layer.digest, checked)]
+    lent = [layer for layer in parent.layer if layer.key in images]
+    waiting = [layer for layer in lent if not was_checked(images[layer.key], layer.digest, checked)]
     if not waiting:
         return
     total = sum(layer.size for layer in waiting)
@@ -186,6 +189,10 @@ def moved_on(lock: Lock, relatives: Relatives, *, at_home: bool = False) -> str 
     except EnvironmentDirectoryError as error:
         return f"{parent.name} cannot be read any more: {error.reason}"
     if record.content == parent.content and record.prefix == parent.prefix:
+        try:
+            lend(parent, asked, relatives)
+        except EnvironmentDirectoryError as error:
+            return error.reason
         return None
     if place.resolve() != Path(parent.path):
         return f"{asked} leads to {record.name} ({place.resolve()}) now, {parent.path} is locked"

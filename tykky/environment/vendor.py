@@ -41,7 +41,10 @@ def vendor(directory: EnvironmentDirectory, publisher: Publisher, reporter: Repo
         made_by=f"tykky {__version__}",
         user=current_user(),
         why=f"stands alone, from generation {record.number}",
-        layers=tuple(msgspec.structs.replace(layer, image=LayerRecord.own_image(layer.key)) for layer in record.layers),
+        layers=tuple(
+            msgspec.structs.replace(layer, image=LayerRecord.own_image(layer.key), inode=None, modified=None)
+            for layer in record.layers
+        ),
     )
     spec = parse_spec(record.spec, f"the spec in {folder / 'environment.json'}")
     files = {"tykky.lock": (folder / "tykky.lock").read_bytes(), "launch.sh": publisher.launch(spec, alone)}

@@ -38,7 +38,8 @@ class Stack:
     the images writable, for builds: what programs write goes to the directory `upper` in it, in the form of overlayfs;
     beside it, `work` is the kernel's. `sizes` are the images' bytes, where a launch shall find out about damaged ones.
     With `trusted`, images with an absolute path are used only if they belong to one of these uids, to root or to who
-    launches, and if nobody else can write to them.
+    launches, and if nobody else can write to them; and, if it is known of them in `files` (inode, seconds since 1970),
+    if they have not been written to since.
     """
 
     prefix: str
@@ -47,6 +48,7 @@ class Stack:
     changes: Path | None = None
     sizes: tuple[int, ...] = ()
     trusted: tuple[int, ...] | None = None
+    files: tuple[tuple[int, int] | None, ...] = ()
 
     @property
     def lent(self) -> tuple[int, ...]:

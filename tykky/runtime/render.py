@@ -216,7 +216,7 @@ def _render_stack(
     if root_image is not None:
         repairs.append(_repair_root(root_image))
         if root_image.image.startswith("/") and stack.trusted is not None:
-            lent.append((len(images) - 1, stack.trusted))
+            lent.append((len(images) - 1, stack.trusted, None))
     values["lent"], values["repairs"] = lent, repairs
     values["near"] = _near(stack, lower, str(values["packages"])) if root_image is None else ()
     values["settle"] = _render("settle.sh.j2", values)
@@ -270,12 +270,13 @@ def _near(stack: Stack, lower: Sequence[str], packages: str) -> tuple[str, ...]:
     return tuple("/".join(parts[: count + 1]) for count in range(len(parts)))
 
 
-def _lent(stacks: Sequence[Stack]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Give the number of each image that is another environment's, and the uids that it may belong to."""
+def _lent(stacks: Sequence[Stack]) -> Iterator[tuple[int, tuple[int, ...], tuple[int, int] | None]]:
+    """Give the number of each image that is another environment's, the uids that it may belong to, and its file."""
     before = 0
     for stack in stacks:
         if stack.trusted is not None:
-            yield from ((before + number, stack.trusted) for number in stack.lent)
+            files = dict(enumerate(stack.files))
+            yield from ((before + number, stack.trusted, files.get(number)) for number in stack.lent)
         before += len(stack.images)
 
 
