@@ -196,10 +196,14 @@ def bench(case: Case, ground: Path, images: Callable[[str], Images]) -> Iterator
     until(lambda: subprocess.run(["rm", "-rf", place], check=False).returncode == 0, 10)
 
 
-@pytest.fixture
-def environment(bench: Bench) -> Path:
-    """A venv-type environment directory with three images."""
-    return bench.environment()
+# The two kinds of environment: whose interpreter is the host's, and (in thorough runs) who bring their own.
+KINDS = ["venv", pytest.param("conda", marks=pytest.mark.thorough)]
+
+
+@pytest.fixture(params=KINDS)
+def environment(bench: Bench, request: pytest.FixtureRequest) -> Path:
+    """An environment directory with three images."""
+    return bench.environment(kind=request.param)
 
 
 @pytest.fixture(autouse=True)

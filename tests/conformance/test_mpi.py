@@ -6,7 +6,9 @@ The ranks' library is the host's, as on clusters: Debian's Open MPI and MPICH. m
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +21,9 @@ from tests.channel.python import interpreter
 from tests.conformance import cluster as slurms
 from tests.conformance.cases import Case, prepared, skip_unless_possible
 from tests.conformance.cluster import Cluster
+from tests.conformance.conftest import KINDS as KINDS_OF_ENVIRONMENTS
 from tests.conformance.conftest import Bench
+from tests.conformance.left import left, until
 from tests.conformance.stage import PREFIX, Images, host_python
 
 pytestmark = pytest.mark.cluster
@@ -170,14 +174,15 @@ def cluster(ground: Path) -> Iterator[Cluster]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def images_with_mpi(ground: Path, images: Callable[[str], Images]) -> Images:
-    """The three images of a venv-type environment, and one with mpi4py on top."""
-    below = images("venv")
-    tree = ground / "mpi" / PREFIX.lstrip("/") / "lib" / f"python{interpreter().minor}" / "site-packages"
+@pytest.fixture(scope="module", params=KINDS_OF_ENVIRONMENTS)
+def images_with_mpi(ground: Path, images: Callable[[str], Images], request: pytest.FixtureRequest) -> Images:
+    """The three images of an environment, and one with mpi4py on top."""
+    below = images(request.param)
+    place = ground / f"mpi-{request.param}"
+    tree = place / PREFIX.lstrip("/") / "lib" / f"python{interpreter().minor}" / "site-packages"
     shutil.copytree(MPI4PY / "site-packages", tree)
-    image = ground / "venv-mpi.sqfs"
-    argv = ["mksquashfs", ground / "mpi", image, "-noappend", "-no-progress", "-quiet", "-all-root", "-comp", "lz4"]
+    image = ground / f"{request.param}-mpi.sqfs"
+    argv = ["mksquashfs", place, image, "-noappend", "-no-progress", "-quiet", "-all-root", "-comp", "lz4"]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     image.chmod(0o644)
     return replace(below, files=(*below.files, image))
@@ -201,13 +206,18 @@ class Ranks:
 
 
 @pytest.fixture
-def ranks(kind: Kind, bench: Bench, images_with_mpi: Images) -> Ranks:
+def ranks(kind: Kind, bench: Bench, images_with_mpi: Images) -> Iterator[Ranks]:
     """An environment directory with mpi4py."""
     place = replace(bench, images=lambda _: images_with_mpi).environment(count=4)
     program = bench.place / "ring.py"
     program.write_text(RING)
     bench.case.own(program)
-    return Ranks(bench, kind, place / "bin" / "python", program)
+    yield Ranks(bench, kind, place / "bin" / "python", program)
+    if bench.case.backend == "apptainer":
+        # Of ranks that mpirun kills with signal 9, Apptainer's own servers stay.
+        for process in left(bench.place):
+            os.kill(process, signal.SIGKILL)
+    until(lambda: not left(bench.place))
 
 
 def in_one_namespace(case: Case) -> bool:

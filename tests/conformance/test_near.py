@@ -12,7 +12,7 @@ import pytest
 from tests.conformance.cases import Case
 from tests.conformance.conftest import Bench
 from tests.conformance.stage import Images, lay_out
-from tests.conformance.test_one_mount_per_node import CASES, FOREVER, keep, keepers
+from tests.conformance.test_one_mount_per_node import CASES, FOREVER, answers, keep, keepers
 from tests.living import until
 
 # Every path of P with what is known of it; sizes of directories are those of their file systems.
@@ -50,14 +50,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 def asked(bench: Bench, place: Path) -> int:
-    """Return how often the servers of kept mounts have read, of questions above all."""
+    """Return how many questions the servers of kept mounts have answered."""
     (one,) = (one for one in keepers(bench) if one.directory == place)
-    return sum(
-        int(line.split()[1])
-        for server in one.servers
-        for line in Path(f"/proc/{server}/io").read_text().splitlines()
-        if line.startswith("syscr:")
-    )
+    return sum(answers(server) for server in one.servers)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -58,7 +58,8 @@ def _line(running: subprocess.Popen[str]) -> str:
 
 def switch(bench: Bench, place: Path, number: int, layers: int) -> None:
     """Publish a generation with the lowest `layers` layers."""
-    stack = Stack(PREFIX, tuple(f".tykky/layers/venv-{index}.sqfs" for index in range(layers)))
+    files = sorted(path.name for path in (place / ".tykky" / "layers").glob("*.sqfs"))
+    stack = Stack(PREFIX, tuple(f".tykky/layers/{file}" for file in files[:layers]))
     publish(place, number, Launch(stack, name="demo", programs=bench.case.programs))
     bench.case.own(place)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conformance import cluster as slurms
 from tests.conformance.cases import Case, prepared, skip_unless_possible
 from tests.conformance.cluster import Cluster
-from tests.conformance.conftest import Bench
+from tests.conformance.conftest import KINDS, Bench
 from tests.conformance.left import left, until
 
 pytestmark = pytest.mark.cluster
@@ -115,10 +115,10 @@ class Site:
         return left(self.bench.place)
 
 
-@pytest.fixture
-def site(cluster: Cluster, bench: Bench) -> Site:
-    """A venv-type environment directory with three images, on the cluster."""
-    place = bench.environment()
+@pytest.fixture(params=KINDS)
+def site(cluster: Cluster, bench: Bench, request: pytest.FixtureRequest) -> Site:
+    """An environment directory with three images, on the cluster."""
+    place = bench.environment(kind=request.param)
     return Site(bench, cluster, place, place / "bin" / "python")
 
 

@@ -357,7 +357,7 @@ def test_a_working_directory_on_a_fuse_mount(bench: Bench, environment: Path):
     mounted = bench.place / "mounted"
     mounted.mkdir()
     bench.case.own(bench.place)
-    image = environment / ".tykky" / "layers" / "venv-1.sqfs"
+    (image,) = (environment / ".tykky" / "layers").glob("*-1.sqfs")
     ended = ["umount"] if bench.case.user is None else ["fusermount3", "-u"]
     if bench.case.user is not None and shutil.which("fusermount3") is None:
         pytest.skip("fusermount3 is not on this machine")

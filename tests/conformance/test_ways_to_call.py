@@ -133,7 +133,7 @@ REPAIR = "'tykky build' with its spec and lock makes it again"
 
 
 def test_a_missing_image(bench: Bench, environment: Path):
-    image = environment / ".tykky" / "layers" / "venv-1.sqfs"
+    (image,) = (environment / ".tykky" / "layers").glob("*-1.sqfs")
     image.unlink()
     done = bench.run(environment / "bin" / "python", check=False)
     assert done.returncode == 122
@@ -144,7 +144,7 @@ def test_an_image_that_is_none_any_more(bench: Bench, environment: Path):
     """Of the same size still, so it shows where it is mounted: the message names it and what looks further."""
     if bench.case.backend == "apptainer":
         pytest.skip("Apptainer says it in its own words")
-    image = environment / ".tykky" / "layers" / "venv-1.sqfs"
+    (image,) = (environment / ".tykky" / "layers").glob("*-1.sqfs")
     size = image.stat().st_size
     image.unlink()  # its bytes are those of other tests too
     image.write_bytes(bytes(size))
