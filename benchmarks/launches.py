@@ -37,6 +37,7 @@ def launches(bench: Bench) -> Iterator[Mark]:
     private = {**environ, "TYKKY_MOUNT": "private"}
     yield _more("launch, private, two images", [program, *_PASS], [bare, "-I", *_PASS], private, 20)
     yield from _at_once(place, [program, *_PASS], [bare, "-I", *_PASS], environ)
+    yield _gone(place, program, environ)
     inside, unpacked = _interpreter_inside(bench)
     argv = [str(inside / "bin" / "python"), *_PASS]
     yield _more("launch, joined, interpreter in the image", argv, [str(unpacked), "-I", *_PASS], environ, 6)
@@ -137,6 +138,29 @@ def _helpers(place: Path, program: str, environ: Mapping[str, str], count: int) 
     for process in running:
         process.communicate(b"")
     return taken
+
+
+def _gone(place: Path, program: str, environ: Mapping[str, str]) -> Mark:
+    """How long keeper and servers outlive a session: the longest of three."""
+    took = []
+    for _ in range(3):
+        before = {one.keeper for one in _kept(place, environ)}
+        pipe = subprocess.PIPE
+        # A shell leads the session: it starts a program, and ends when its input does.
+        leader = ["sh", "-c", '"$0" -c pass; read -r x', program]
+        session = subprocess.Popen(leader, env=environ, stdin=pipe, start_new_session=True)
+        assert session.stdin is not None
+        while not (mine := [one for one in _kept(place, environ) if one.keeper not in before]):
+            time.sleep(0.05)
+        session.stdin.close()
+        session.wait()
+        ended = time.perf_counter()
+        alive = [Path(f"/proc/{pid}/ns/mnt") for one in mine for pid in (one.keeper, *one.servers)]
+        while any(process.exists() for process in alive):
+            time.sleep(0.01)
+        took.append(time.perf_counter() - ended)
+    made_of = "keeper and servers; the longest of three sessions"
+    return Mark("mounts gone after the session's end", max(took), 5, "s", made_of)
 
 
 def _kept(place: Path, environ: Mapping[str, str]) -> list[Kept]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -196,6 +196,36 @@ def test_a_launch_that_looked_before_the_keeper_was_killed(bench: Bench, place: 
     until(lambda: not alive(one.keeper))
     bench.run("nsenter", "--preserve-credentials", f"--mount={held}/5", *users, "--", "/bin/sh", "-c", "exit 0")
     until(lambda: not alive(one.holder) and not served(one))
+
+
+def test_keepers_are_killed_while_many_launch(bench: Bench, place: Path):
+    """Whatever a launch was about to do, its program runs and tells what it found."""
+    text = "import thing; print(thing.where)"
+    running = []
+    for _ in range(6):
+        bench.run(place / "bin" / "python", "-c", "pass")
+        until(lambda: any(alive(one.keeper) for one in keepers(bench)))
+        running += [bench.start(place / "bin" / "python", "-c", text) for _ in range(8)]
+        for one in keepers(bench):
+            with suppress(ProcessLookupError):
+                os.kill(one.keeper, signal.SIGKILL)
+        running += [bench.start(place / "bin" / "python", "-c", text) for _ in range(8)]
+    assert [process.communicate(timeout=60)[0] for process in running] == ["middle\n"] * 96
+
+
+def test_the_launch_that_makes_the_mounts_is_killed(bench: Bench, place: Path):
+    """Others that wait for it do not wait for ever, and make them."""
+    for wait in (0.003, 0.01, 0.02, 0.03, 0.05):
+        script = 'echo $$; exec "$0" -c pass'
+        with bench.start("setsid", "--wait", "/bin/sh", "-c", script, place / "bin" / "python") as first:
+            process = int(first.stdout.readline())
+            time.sleep(wait)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            first.communicate(timeout=60)
+    for _ in range(3):
+        assert bench.run(place / "bin" / "python", "-c", "import thing; print(thing.where)").stdout == "middle\n"
+    until(lambda: sum(served(one) for one in keepers(bench)) <= 1)
 
 
 def test_what_launches_left_that_were_killed(bench: Bench, place: Path):
