@@ -31,6 +31,7 @@ _KINDS = {
     "module output": "file",
     "module name": "",
     "init name": "",
+    "init extends": "name",
 }
 
 

@@ -316,7 +316,7 @@ def test_the_program_alone_says_what_is_missing(desk: Desk) -> None:
         done = desk.tykky(*verb, status=2)
         assert done.err == (
             f"error: tykky {verb[0]} changes the shell it is typed in, which only the shell's own function can\n\n"
-            'hint: run eval "$(tykky shell-init bash)" first (or zsh, ksh, sh); '
+            'hint: run eval "$(command tykky shell-init bash)" first (or zsh, ksh, sh); '
             "in fish: tykky shell-init fish | source\n"
         )
 

@@ -33,7 +33,8 @@ def image_of(base: Path) -> Path:
 def distrusted(town: Town, path: Path) -> str:
     return (
         f"error: {path} belongs to {town.mallory.name}, who is not trusted here\n\n"
-        f'hint: if you trust them, write owners = ["{town.mallory.name}"] under [trust] in site.toml\n'
+        f'hint: if you trust them, write owners = ["{town.staff.name}", "{town.mallory.name}"] '
+        "under [trust] in site.toml\n"
     )
 
 

@@ -32,5 +32,6 @@ def needs_functions(verb: str) -> UsageError:
     """Return the error for a verb that a program cannot do."""
     return UsageError(
         f"tykky {verb} changes the shell it is typed in, which only the shell's own function can",
-        hint='run eval "$(tykky shell-init bash)" first (or zsh, ksh, sh); in fish: tykky shell-init fish | source',
+        hint='run eval "$(command tykky shell-init bash)" first (or zsh, ksh, sh); '
+        "in fish: tykky shell-init fish | source",
     )

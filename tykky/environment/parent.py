@@ -205,7 +205,7 @@ def check_trust(path: Path, relatives: Relatives) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise EnvironmentDirectoryError(f"{path} is no regular file", hint="tell the owner of that environment")
     if not relatives.trusts(status.st_uid):
-        raise _distrusted(path, status.st_uid)
+        raise _distrusted(path, status.st_uid, relatives)
     if status.st_mode & 0o022:
         who = "everybody" if status.st_mode & 0o002 else "its group"
         raise EnvironmentDirectoryError(
@@ -213,13 +213,19 @@ def check_trust(path: Path, relatives: Relatives) -> None:
         )
 
 
-def _distrusted(path: Path, owner: int) -> EnvironmentDirectoryError:
-    name = user_name(owner)
-    written = name if name == str(owner) else f'"{name}"'  # a name, or the number of one without
+def _distrusted(path: Path, owner: int, relatives: Relatives) -> EnvironmentDirectoryError:
+    # One file's list takes another one's place, so the hint is the whole list.
+    trusted = ", ".join(_written(uid) for uid in (*sorted(relatives.owners), owner))
     return EnvironmentDirectoryError(
-        f"{path} belongs to {name}, who is not trusted here",
-        hint=f"if you trust them, write owners = [{written}] under [trust] in site.toml",
+        f"{path} belongs to {user_name(owner)}, who is not trusted here",
+        hint=f"if you trust them, write owners = [{trusted}] under [trust] in site.toml",
     )
+
+
+def _written(uid: int) -> str:
+    """Return how site.toml has a user: the name, or the number of one without."""
+    name = user_name(uid)
+    return name if name == str(uid) else f'"{name}"'
 
 
 def _check_file(directory: EnvironmentDirectory, path: Path, relatives: Relatives) -> None:
@@ -237,7 +243,7 @@ def _check_folder(folder: Path, relatives: Relatives) -> None:
     """
     status = folder.stat()
     if not relatives.trusts(status.st_uid):
-        raise _distrusted(folder, status.st_uid)
+        raise _distrusted(folder, status.st_uid, relatives)
     if status.st_mode & 0o002 and not status.st_mode & stat.S_ISVTX:
         raise EnvironmentDirectoryError(
             f"everybody can write to {folder}", hint=f"its owner has to change that: chmod o-w {folder}"

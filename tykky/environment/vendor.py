@@ -10,6 +10,7 @@ import msgspec
 from tykky import __version__
 from tykky.environment.build import Publisher
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord
+from tykky.environment.parent import Relatives, check_trust
 from tykky.environment.publish import Generation, publish
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import current_user
@@ -53,8 +54,11 @@ def vendor(directory: EnvironmentDirectory, publisher: Publisher, reporter: Repo
 
 
 def _bring(directory: EnvironmentDirectory, layer: LayerRecord, reporter: Reporter) -> None:
-    source = Store(Path(layer.image).parent)
-    owner = Path(layer.image).lstat().st_uid if Path(layer.image).exists() else 0  # trusted by who built this
+    image, owner = Path(layer.image), 0
+    if image.exists():
+        owner = image.lstat().st_uid  # trusted by who built this
+        check_trust(image, Relatives(directory.path, {}, frozenset({owner})))
+    source = Store(image.parent)
     manifest = Tiers(directory.store, site=(source,), owners=frozenset({owner})).bring(layer.key, reporter)
     if manifest is None or manifest.digest != layer.digest:
         raise EnvironmentDirectoryError(

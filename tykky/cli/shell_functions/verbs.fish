@@ -92,7 +92,7 @@ complete -c tykky -n _tykky_no_verb -f -a 'gc' -d 'remove images and generations
 complete -c tykky -n _tykky_no_verb -f -a 'doctor' -d 'say what this host offers, what is missing and how to get it'
 complete -c tykky -n '_tykky_verb_is init' -l name -x -d 'The environment\'s name. [default: made from the directory\'s]'
 complete -c tykky -n '_tykky_verb_is init' -l python -x -d 'Python\'s minor version, such as 3.12; with --pypi also the path of an interpreter'
-complete -c tykky -n '_tykky_verb_is init' -l extends -x -d 'Add to another environment: its directory, or its name'
+complete -c tykky -n '_tykky_verb_is init' -l extends -x -a '(_tykky_candidates "name")' -d 'Add to another environment: its directory, or its name'
 complete -c tykky -n '_tykky_verb_is init' -l conda -d 'Take packages from conda channels, Python too'
 complete -c tykky -n '_tykky_verb_is init' -l pypi -d 'Take packages from PyPI, with a Python of this host. [default]'
 complete -c tykky -n '_tykky_verb_is init' -s q -l quiet -d 'Say only what was asked for, and errors'

@@ -41,7 +41,7 @@ doctor:say what this host offers, what is missing and how to get it' ;;
 --json:Print the result (or the error) as JSON
 -h:Show this message and exit
 --help:Show this message and exit'
-        _tykky_valued=' --name= --python= --extends='
+        _tykky_valued=' --name= --python= --extends=name'
         _tykky_kinds='directory'
         ;;
     add)
