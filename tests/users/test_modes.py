@@ -98,6 +98,11 @@ def test_a_base_that_closes_again(town: Town) -> None:
     assert alice.tykky("build", cwd=desk, status=11).err == said
     assert alice.tykky("lock", "--rebase", cwd=desk, status=11).err == said
     layers.chmod(0o755)
+    base.chmod(0o700)
+    closed = f"cannot be read: {staff.name} does not let you into {base}\n\nhint: ask for it: chmod a+rx {base}\n"
+    assert alice.tykky("build", cwd=desk, status=11).err == f"error: {image} {closed}"
+    assert alice.tykky("info", mine, status=11).err == f"error: {base} {closed}"
+    base.chmod(0o755)
     image.chmod(0o600)
     assert alice.tykky("build", cwd=desk, status=11).err == (
         f"error: {image} cannot be read: {staff.name} does not let you read {image.name}\n\n"

@@ -285,11 +285,17 @@ class EnvironmentDirectory(Struct, frozen=True):
 
     def manifests(self, record: GenerationRecord) -> tuple[Manifest, ...]:
         """Return the manifests of a generation's layers, bottom first. Raises `EnvironmentDirectoryError`."""
-        for layer in record.layers:
-            if layer.lent and not self.image_path(layer).exists():
-                raise EnvironmentDirectoryError(
-                    f"the image {layer.key[:12]}, lent by another environment, is gone: it was {layer.image}", hint=LENT
-                )
+        for image in (Path(layer.image) for layer in record.layers if layer.lent):
+            try:
+                image.stat()
+                readable = os.access(image.with_suffix(".manifest"), os.R_OK)
+            except PermissionError:
+                readable = False
+            except OSError:
+                reason = f"the image {image.stem[:12]}, lent by another environment, is gone: it was {image}"
+                raise EnvironmentDirectoryError(reason, hint=LENT) from None
+            if not readable:
+                raise closed(image.parent.parent.parent, image.with_suffix(".manifest"))
         return tuple(load_manifest(self.image_path(layer).with_suffix(".manifest")) for layer in record.layers)
 
     def moment(self) -> tuple[object, ...]:

@@ -297,7 +297,11 @@ def _places(layer: ParentLayer, asked: str, relatives: Relatives) -> Iterator[Pa
     except EnvironmentDirectoryError:
         return
     yield directory.store.image(layer.key)
-    for number in reversed(directory.numbers()):  # of its own parents
+    try:
+        numbers = directory.numbers()
+    except OSError:
+        return
+    for number in reversed(numbers):  # of its own parents
         try:
             record = directory.record(number)
         except EnvironmentDirectoryError:
