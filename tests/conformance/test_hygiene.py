@@ -79,7 +79,7 @@ def test_a_library_path_for_the_program_alone(bench: Bench, environment: Path):
     given = {"LD_LIBRARY_PATH": f"{broken}::/a b", "LD_AUDIT": ""}
     assert steering(bench, environment, **given) == given
     files = [path.name for path in (bench.place / "home" / "run" / "tykky").iterdir()]
-    assert [name for name in files if name.startswith("probe")] == [f"probe-v2-{bench.case.backend}"]
+    assert [name for name in files if name.startswith("probe")] == [f"probe2-{bench.case.backend}"]
 
 
 def test_a_library_that_is_loaded_first_reaches_the_program_alone(bench: Bench, environment: Path):

@@ -230,7 +230,7 @@ def test_the_launch_that_makes_the_mounts_is_killed(bench: Bench, place: Path):
 
 def test_what_launches_left_that_were_killed(bench: Bench, place: Path):
     one = keep(bench, place)
-    gone = [one.file.with_name(name) for name in ("table.4194305", "table.4194305.said", "probe-namespace.4194305")]
+    gone = [one.file.with_name(name) for name in ("table.4194305", "table.4194305.said", "probe2-namespace.4194305")]
     stays = one.file.with_name(f"table.{os.getpid()}")
     for file in (*gone, stays):
         file.write_text("")

@@ -207,7 +207,8 @@ def test_cancelled(site: Site, start: str, whom: list[str]):
     assert str(site.bench.place) not in mounts
 
 
-def test_steps_side_by_side(site: Site):
+@pytest.mark.parametrize("apart", ["--exact", "--exclusive"])
+def test_steps_side_by_side(site: Site, apart: str):
     """Two steps of a job on one node share nothing, and the end of one leaves the other as it was."""
     meet = site.folder("meet")
     short = site.file("short.py", MEET + WHO)
@@ -215,7 +216,7 @@ def test_steps_side_by_side(site: Site):
     again = "import decimal, thing\nsubprocess.run([sys.executable, '-c', 'import thing'], check=True)\n"
     long = site.file("long.py", f"{MEET}{rest}{again}{WHO}")
     done = site.bench.place / "done"
-    step = f"srun --exact -N1 -n1 -c1 {site.python}"
+    step = f"srun {apart} -N1 -n1 -c1 {site.python}"
     found = answers(
         site.sbatch(
             f"#!/bin/sh\n{step} {long} {meet} 2 {done} &\n{step} {short} {meet} 2\ntouch {done}\nwait $! || exit 3\n",

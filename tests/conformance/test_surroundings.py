@@ -134,8 +134,8 @@ def test_what_was_probed_is_private_and_used_again(bench: Bench, environment: Pa
     given = bench.environ(TYKKY_MOUNT="private")
     for _ in range(2):
         bench.run(environment / "bin" / "python", "-c", "pass", env=given)
-    files = list(run.glob("probe-*"))
-    assert [file.name for file in files] == [f"probe-v2-{bench.case.backend}"]
+    files = list(run.glob("probe*"))
+    assert [file.name for file in files] == [f"probe2-{bench.case.backend}"]
     assert stat.S_IMODE(run.stat().st_mode) == 0o700
     assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
     # What it says is believed: a program named there that is gone means to look again.
@@ -153,15 +153,15 @@ def test_what_others_wrote_is_not_believed(bench: Bench, environment: Path):
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(mode=0o777)
     run.chmod(0o777)  # root's, not the user's
-    (run / f"probe-v2-{bench.case.backend}").write_text("nonsense\n")
+    (run / f"probe2-{bench.case.backend}").write_text("nonsense\n")
     assert bench.run(environment / "bin" / "python", "-c", "print(1)").stdout == "1\n"
-    assert (run / f"probe-v2-{bench.case.backend}").read_text() == "nonsense\n"
+    assert (run / f"probe2-{bench.case.backend}").read_text() == "nonsense\n"
 
 
 def test_a_damaged_cache_is_made_anew(bench: Bench, environment: Path):
     given = bench.environ(TYKKY_MOUNT="private")
     bench.run(environment / "bin" / "python", "-c", "pass", env=given)
-    cache = bench.place / "home" / "run" / "tykky" / f"probe-v2-{bench.case.backend}"
+    cache = bench.place / "home" / "run" / "tykky" / f"probe2-{bench.case.backend}"
     cache.write_text(cache.read_text()[:40])
     assert bench.run(environment / "bin" / "python", "-c", "print(1)", env=given).stdout == "1\n"
     assert cache.read_text().endswith("end\n")

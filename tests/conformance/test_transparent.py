@@ -464,4 +464,4 @@ def test_waiting_for_nothing_left_over(bench: Bench):
     until(lambda: not naming(environment))
     assert str(environment) not in Path("/proc/self/mountinfo").read_text()
     left = [path.name for path in (bench.place / "home" / "run").rglob("*") if path.is_file()]
-    assert [name for name in left if not name.startswith("probe-")] == []
+    assert [name for name in left if not name.startswith("probe2-")] == []

@@ -86,6 +86,18 @@ def test_python_m_venv(bench: Bench, kind: str):
     assert json.loads(bench.run(place / "bin" / "python", "-c", inside).stdout) == [str(python), str(venv), str(place)]
 
 
+def test_python_m_venv_with_its_pip(bench: Bench):
+    """As people type it, where the host's Python has ensurepip."""
+    place = bench.environment()
+    if bench.run(place / "bin" / "python", "-c", "import ensurepip", check=False).returncode != 0:
+        pytest.skip("the host's Python has no ensurepip (Debian's package python3-venv)")
+    venv = bench.place / "v"
+    bench.run(place / "bin" / "python", "-m", "venv", venv)
+    said = bench.run(venv / "bin" / "pip", "--version").stdout
+    assert said.startswith("pip ") and f"from {venv}/lib/" in said
+    assert "pip" in bench.run(venv / "bin" / "python", "-m", "pip", "list", "--disable-pip-version-check").stdout
+
+
 @KINDS
 def test_the_environments_packages_in_it(bench: Bench, kind: str):
     """With --system-site-packages it shows the environment's packages, behind its own, and none of the host's."""

@@ -460,11 +460,16 @@ def test_a_launch_looks_at_what_is_lent(family: Family, monkeypatch: pytest.Monk
     assert "published generation 2 " in family.child.tykky("build").out
     run(program)
     assert "is up to date" in family.child.tykky("build").out
-    # Who repairs an image puts another file there, and the children need not know.
+    # Who repairs an image puts another file there: launches go on, and the next build looks whether it is the same.
     image.rename(image.with_suffix(".old"))
     image.write_bytes(content)
     run(program)
+    assert "published generation 3 " in family.child.tykky("build").out
     assert "is up to date" in family.child.tykky("build").out
+    image.with_suffix(".old").rename(image)
+    image.write_bytes(content[::-1])
+    failed = family.child.tykky("build", status=11)
+    assert error(failed).startswith(f"{image} is not what the lock says: expected sha256 ")
     image.unlink()
     assert said() == (
         f"is damaged: the image {image} cannot be read; "

@@ -84,7 +84,7 @@ def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
     current = directory.readable_record()
     if plan.missing or current is None or isinstance(plan.root, RegistryRoot):
         return None
-    same = current.identity == identity_of(plan, publisher) and not any(layer.written_to for layer in current.layers)
+    same = current.identity == identity_of(plan, publisher) and not any(layer.another for layer in current.layers)
     images = [(x.key, directory.image_path(x).parent) for x in current.layers]
     if same and images == [(step.layer.key, step.place or directory.store.directory) for step in plan.lasting]:
         return Built(current, plan.prefix, changed=False)

@@ -61,18 +61,15 @@ class LayerRecord(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=Tru
         return self.image.startswith("/")
 
     @property
-    def written_to(self) -> bool:
-        """Whether the parent's image is the file that was checked, and has been written to since. Cheap.
-
-        A file in its place is not: who repairs an image puts the same bytes there.
-        """
+    def another(self) -> bool:
+        """Whether a parent's image is not the file that was checked, as it was then. Cheap."""
         if not self.lent or self.inode is None:
             return False
         try:
             status = Path(self.image).stat()
         except OSError:
             return False
-        return status.st_ino == self.inode and int(status.st_mtime) != self.modified
+        return (status.st_ino, int(status.st_mtime)) != (self.inode, self.modified)
 
 
 class RootRecord(msgspec.Struct, frozen=True, rename="kebab"):
