@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from tykky.cli.plain_words import Argument, Option, Place, read
+from tykky.cli.plain_words import Argument, Option, read
 
 if TYPE_CHECKING:
     import click
@@ -56,8 +56,8 @@ class Declared:
 
 
 def _for_click(settings: dict[str, Any]) -> dict[str, Any]:
-    kind = settings.get("type")
-    return settings | {"type": kind.of_click()} if isinstance(kind, Place | _Later) else settings
+    of_click = getattr(settings.get("type"), "of_click", None)
+    return settings if of_click is None else settings | {"type": of_click()}
 
 
 def built(command: Any) -> click.Command:  # noqa: ANN401 - type checkers take a declared verb for a command
@@ -70,12 +70,11 @@ class _Later(Struct, frozen=True):
     """A type of click's that is made when click is there."""
 
     name: str
-    words: tuple[Any, ...]
     settings: dict[str, Any]
 
     def of_click(self) -> Any:  # noqa: ANN401
         """Return it."""
-        return getattr(real_click(), self.name)(*self.words, **self.settings)
+        return getattr(real_click(), self.name)(**self.settings)
 
 
 class _Recorder:
@@ -95,11 +94,11 @@ class _Recorder:
 
     @staticmethod
     def IntRange(**limits: int) -> _Later:
-        return _Later("IntRange", (), limits)
+        return _Later("IntRange", limits)
 
     @staticmethod
     def Choice(choices: Sequence[str]) -> _Later:
-        return _Later("Choice", (choices,), {})
+        return _Later("Choice", {"choices": choices})
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(real_click(), name)

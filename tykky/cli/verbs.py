@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,22 +14,14 @@ from tykky.cli.main import VERBS
 if TYPE_CHECKING:
     from click import Command, Group
     from rich_click import rich_config
-elif len(sys.argv) < 2 or {"-h", "--help"}.intersection(sys.argv):
-    from rich_click import RichCommand as Command
-    from rich_click import RichGroup as Group
-    from rich_click import rich_config
-else:
-    from click import Command, Group
 
-    def rich_config(**settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - as rich_click's own
-        """Leave the command as it is: no page of it will be drawn."""
-        return lambda command: command
-
-
-if TYPE_CHECKING:
     _library = click
 else:
     _library = real_click()
+    # rich's pages, if one of them is going to be drawn
+    Command = getattr(_library, "RichCommand", _library.Command)
+    Group = getattr(_library, "RichGroup", _library.Group)
+    rich_config = getattr(_library, "rich_config", lambda **settings: lambda command: command)
 
 
 class _Verbs(Group):
