@@ -418,7 +418,6 @@ def test_dask_in_the_ranks_of_one_step(site: Desk):
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("desk", ["venv"], indirect=True)  # it looks for the end of a job every half minute
 def test_snakemake_with_the_slurm_executor(site: Desk):
     """Each rule is a job, with a step in it; the console script is the wheel's own."""
     assert site.cluster is not None
