@@ -201,9 +201,16 @@ KINDS = ["venv", pytest.param("conda", marks=pytest.mark.thorough)]
 
 
 @pytest.fixture(params=KINDS)
-def environment(bench: Bench, request: pytest.FixtureRequest) -> Path:
+def kind(request: pytest.FixtureRequest) -> str:
+    """A kind of environment, for tests that lay out their own."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def environment(bench: Bench, kind: str) -> Path:
     """An environment directory with three images."""
-    return bench.environment(kind=request.param)
+    return bench.environment(kind=kind)
 
 
 @pytest.fixture(autouse=True)

@@ -217,12 +217,12 @@ def test_no_subordinate_ids(
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{environment}/bin/python\n", "")
 
 
-def test_no_user_namespaces(bench: Bench):
+def test_no_user_namespaces(bench: Bench, kind: str):
     """As where they are forbidden, or a seccomp filter refuses them: what is set up for setuid works, or says so."""
     if bench.case.user is None:
         pytest.skip("root needs none")
     refused = replace(bench, case=replace(bench.case, userns=False))
-    place = bench.environment(launched=False)
+    place = bench.environment(kind=kind, launched=False)
     python = place / "bin" / "python"
     done = refused.run(python, "-c", WHO, check=False)
     if bench.case.programs.get("apptainer") == str(SETUID):
@@ -243,11 +243,11 @@ def test_no_user_namespaces(bench: Bench):
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EPERM"])
-def test_user_namespaces_that_are_refused_after_a_good_launch(bench: Bench, error: str):
+def test_user_namespaces_that_are_refused_after_a_good_launch(bench: Bench, error: str, kind: str):
     """What a probe found does not hold below a filter of system calls, and holds again without one."""
     if bench.case.programs.get("apptainer") != str(SETUID):
         pytest.skip("only the setuid Apptainer works there")
-    place = bench.environment()
+    place = bench.environment(kind=kind)
     environ = bench.environ(TYKKY_MOUNT="private")
     del environ["TYKKY_BACKEND"]
     text = "import os; print(os.readlink('/proc/self/ns/user') != os.environ['OUTSIDE'])"

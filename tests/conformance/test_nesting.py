@@ -82,11 +82,11 @@ def test_its_own_launchers_run_directly_however_they_are_called(bench: Bench, en
     assert [executable for executable, _, _ in found] == [str(p) for p in (python, link, python, python, f"{python}3")]
 
 
-def test_another_one_inside_and_the_first_one_in_that(bench: Bench, make_other: Callable[..., Path]):
+def test_another_one_inside_and_the_first_one_in_that(bench: Bench, make_other: Callable[..., Path], kind: str):
     """Each has mounts of its own, and what is mounted already is seen in them."""
     if bench.case.backend == "apptainer":
         pytest.skip("test_surroundings.py says what Apptainer can do there")
-    outer, inner = bench.environment("outer"), make_other("inner")
+    outer, inner = bench.environment("outer", kind), make_other("inner")
     text = f"import subprocess\nexec({WHO!r})\nsubprocess.run([{str(outer / 'bin' / 'python')!r}, '-c', {WHO!r}])"
     first, second = ask(bench, outer, [inner / "bin" / "python", "-c", WHO])
     assert [first[:2], second[:2]] == [[f"{place}/bin/python", str(place)] for place in (outer, inner)]
@@ -97,11 +97,11 @@ def test_another_one_inside_and_the_first_one_in_that(bench: Bench, make_other: 
     assert second[2] == third[2]
 
 
-def test_one_after_the_other_in_one_process(bench: Bench, make_other: Callable[..., Path]):
+def test_one_after_the_other_in_one_process(bench: Bench, make_other: Callable[..., Path], kind: str):
     """Each becomes the next one at once, while what helped to mount for it is still there."""
     if bench.case.backend == "apptainer":
         pytest.skip("test_surroundings.py says what Apptainer can do there")
-    first, *others = bench.environment("outer"), make_other("inner"), make_other("innermost")
+    first, *others = bench.environment("outer", kind), make_other("inner"), make_other("innermost")
     text = WHO
     for place in reversed(others):
         python = f"{place}/bin/python"
@@ -143,9 +143,14 @@ SEVERAL = (
 )
 
 
-def test_several_in_one_mount(bench: Bench, make_other: Callable[..., Path], together: Callable[..., list[object]]):
+def test_several_in_one_mount(
+    bench: Bench,
+    make_other: Callable[..., Path],
+    together: Callable[..., list[object]],
+    kind: str,
+):
     """Each at its own place and prefix; their launchers mount nothing; the surroundings are the first one's."""
-    first, one, two = bench.environment("A"), make_other("one"), make_other("two", 1)
+    first, one, two = bench.environment("A", kind), make_other("one"), make_other("two", 1)
     command = together(first, one, two, environ={"OF_A": "yes"})
     pythons = [place / "bin" / "python" for place in (first, one, two)]
     done = bench.run(*command, "python", "-c", SEVERAL, *pythons)
@@ -160,11 +165,16 @@ def test_several_in_one_mount(bench: Bench, make_other: Callable[..., Path], tog
         assert listed.splitlines()[:1] == ([f"{one}/bin/python"] if place == one else [])
 
 
-def test_several_are_shared_too(bench: Bench, make_other: Callable[..., Path], together: Callable[..., list[object]]):
+def test_several_are_shared_too(
+    bench: Bench,
+    make_other: Callable[..., Path],
+    together: Callable[..., list[object]],
+    kind: str,
+):
     """Later launches join; one that shows something else does not, nor one after another directory was made there."""
     if bench.case.mount != "joined":
         pytest.skip("nothing is kept, or it is not waited for")
-    first, one = bench.environment("A", launched=False), make_other("one", 1)
+    first, one = bench.environment("A", kind, launched=False), make_other("one", 1)
     command = [*together(first, one), "readlink", "/proc/self/ns/mnt"]
     bench.run(*command)
     until = time.monotonic() + 30
@@ -181,9 +191,9 @@ def test_several_are_shared_too(bench: Bench, make_other: Callable[..., Path], t
 
 @pytest.mark.parametrize("name", ["it's $HOME `x`", 'a,"b'])
 def test_whatever_they_are_called(
-    bench: Bench, make_other: Callable[..., Path], together: Callable[..., list[object]], name: str
+    bench: Bench, make_other: Callable[..., Path], together: Callable[..., list[object]], name: str, kind: str
 ):
-    first, one = bench.environment("A"), make_other("one", place=f"{name}/one")
+    first, one = bench.environment("A", kind), make_other("one", place=f"{name}/one")
     done = bench.run(*together(first, one), "extra")
     assert done.stdout == f"extra {first}/bin/extra\n"
     done = bench.run(*together(first, one), one / "bin" / "python", "-c", "import sys; print(sys.prefix)")
@@ -217,8 +227,8 @@ def recorded(place: Path) -> Path:
     return place
 
 
-def test_by_the_command_line(bench: Bench, make_other: Callable[..., Path], tykky: list[str]):
-    first, one = recorded(bench.environment("A", launched=False)), recorded(make_other("one"))
+def test_by_the_command_line(bench: Bench, make_other: Callable[..., Path], tykky: list[str], kind: str):
+    first, one = recorded(bench.environment("A", kind, launched=False)), recorded(make_other("one"))
     if bench.case.programs:
         site = bench.place / "home" / ".config" / "tykky" / "site.toml"
         site.parent.mkdir(parents=True)

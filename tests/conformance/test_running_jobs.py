@@ -64,9 +64,9 @@ def switch(bench: Bench, place: Path, number: int, layers: int) -> None:
     bench.case.own(place)
 
 
-def test_jobs_see_their_own_generation_alone(bench: Bench) -> None:
+def test_jobs_see_their_own_generation_alone(bench: Bench, kind: str) -> None:
     """Twenty updates and rollbacks, then every image but those of the last generation goes."""
-    place = bench.environment()
+    place = bench.environment(kind=kind)
     switch(bench, place, 2, layers=1)
     with job(bench, place) as first:
         switch(bench, place, 3, layers=2)
@@ -79,7 +79,7 @@ def test_jobs_see_their_own_generation_alone(bench: Bench) -> None:
             found = bench.run(place / "bin" / "python", "-c", "import thing; print(thing.where)").stdout
             assert found == "middle\n"
             # What a collection on another host does, which cannot see these jobs.
-            (place / ".tykky" / "layers" / "venv-0.sqfs").unlink()
+            (place / ".tykky" / "layers" / f"{kind}-0.sqfs").unlink()
             assert ask(first, "gone") == "there"
             assert ask(second, "gone") == "absent"
             assert end(second) == (0, "")
@@ -87,9 +87,9 @@ def test_jobs_see_their_own_generation_alone(bench: Bench) -> None:
         assert end(first) == (0, "")
 
 
-def test_a_child_by_sys_executable_is_of_the_same_generation(bench: Bench) -> None:
+def test_a_child_by_sys_executable_is_of_the_same_generation(bench: Bench, kind: str) -> None:
     """A pool's workers see what their parent sees, also if they start after an update; who starts outside sees it."""
-    place = bench.environment()
+    place = bench.environment(kind=kind)
     switch(bench, place, 2, layers=1)
     code = (
         "import subprocess, sys; print('up', flush=True); input();"

@@ -201,9 +201,9 @@ def test_no_backend_is_one_clear_message(bench: Bench):
     )
 
 
-def test_another_environment_inside_this_one(bench: Bench):
+def test_another_environment_inside_this_one(bench: Bench, kind: str):
     """It mounts its own where the host can, and says so in its own words and exit status where it cannot."""
-    outer, inner = bench.environment("outer"), bench.environment("inner", "conda")
+    outer, inner = bench.environment("outer", kind), bench.environment("inner", "conda")
     text = (
         "import subprocess, sys\n"
         f"done = subprocess.run([{str(inner / 'bin' / 'python')!r}, '-c', 'import sys; print(sys.executable)'],"

@@ -456,9 +456,9 @@ def test_the_tree_cannot_be_written(bench: Bench, environment: Path):
     assert not Path("/x-of-a-test").exists()
 
 
-def test_waiting_for_nothing_left_over(bench: Bench):
+def test_waiting_for_nothing_left_over(bench: Bench, kind: str):
     """No process and no mount outlives the program, nor its sudden death, or the time that shared ones are kept."""
-    environment = bench.environment(idle=2)
+    environment = bench.environment(kind=kind, idle=2)
     text = "import os, time; print('up', flush=True); print(os.getpid(), flush=True); time.sleep(60)"
     with _started(bench, environment, text) as running:
         program = int(running.stdout.readline())
