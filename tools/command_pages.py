@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 
 import click
 
-from tykky.cli.clicks import built
+from tykky.cli.clicks import declared
 from tykky.cli.main import VERBS
 
 
@@ -21,7 +20,7 @@ def verbs_table() -> str:
 
 def verbs_page() -> str:
     """Return the page: what all verbs share, then each verb with its options and examples."""
-    sections = "\n".join(_section(verb, load_command(module)) for verb, (module, _) in VERBS.items())
+    sections = "\n".join(_section(verb, load_command(verb)) for verb in VERBS)
     return f"""# Command line
 
 Made from `tykky --help` and `tykky VERB --help`; written by `make schemas`.
@@ -32,9 +31,9 @@ JSON on standard output. Every verb ends with 0, or with the [exit code](exit-co
 {sections}"""
 
 
-def load_command(module: str) -> click.Command:
-    """Return a verb's command."""
-    return built(importlib.import_module(f"tykky.cli.{module}").command)
+def load_command(verb: str) -> click.Command:
+    """Return a verb as click has it."""
+    return declared(verb).command()
 
 
 def _section(verb: str, command: click.Command) -> str:

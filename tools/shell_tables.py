@@ -38,7 +38,7 @@ _KINDS = {
 def posix_table() -> str:
     """Return the table for bash and zsh: a function that sets four variables for a verb, or for none."""
     verbs = "\n".join(f"{verb}:{text}" for verb, (_, text) in VERBS.items())
-    cases = "".join(_posix_case(verb, load_command(module)) for verb, (module, _) in VERBS.items())
+    cases = "".join(_posix_case(verb, load_command(verb)) for verb in VERBS)
     return f"""{HEAD}#
 # $1, a verb or nothing -> _tykky_words: what may stand there, one 'word:meaning' a line;
 # _tykky_valued: ' option=kind' of each option with a value; _tykky_kinds: the kinds of the arguments in their order,
@@ -56,8 +56,8 @@ def fish_table() -> str:
     """Return the table for fish: completions of verbs and options, and what arguments are."""
     lines = [f"complete -c tykky -n _tykky_no_verb -f -a {_fish(v)} -d {_fish(t)}" for v, (_, t) in VERBS.items()]
     kinds, valued = "", ""
-    for verb, (module, _) in VERBS.items():
-        command = load_command(module)
+    for verb in VERBS:
+        command = load_command(verb)
         options = list(_options(command))
         lines += [_fish_option(verb, option) for option in options]
         kinds += _fish_case(verb, _kinds(verb, command))

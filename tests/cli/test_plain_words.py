@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import random
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tykky.cli.clicks import Declared, built
+from tykky.cli.clicks import declared
 from tykky.cli.main import VERBS
 
 ODD = ("n" * 300, "", "-", "--", "-x", "--frob", "-qv", "--json=1", "no/such/place", "here", "3", "a b", "-h")
@@ -20,16 +19,11 @@ ODD = ("n" * 300, "", "-", "--", "-x", "--frob", "-qv", "--json=1", "no/such/pla
 BY_CLICK = ("module", "shell-init")
 
 
-def declared(verb: str) -> Declared:
-    found: Declared = importlib.import_module(f"tykky.cli.{VERBS[verb][0]}").command
-    return found
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_they_are_read_as_click_reads_them(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    command, found = declared(verb), built(declared(verb))
+    command, found = declared(verb), declared(verb).command()
     vocabulary = [*ODD, *(name for parameter in command.parameters for name in parameter.names)]
     chance, plain = random.Random(verb), 0
     for _ in range(400):
@@ -78,6 +72,6 @@ def test_a_usage_error_of_a_verb_shows_the_usage() -> None:
     from tykky.cli.verbs import place_usage
 
     error = click.UsageError("names go with --upgrade")
-    place_usage(error, "lock", built(declared("lock")))
+    place_usage(error, "lock", declared("lock").command())
     assert error.ctx is not None
     assert error.ctx.get_usage() == "Usage: tykky lock [OPTIONS] [NAME]..."

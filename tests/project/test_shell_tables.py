@@ -18,7 +18,7 @@ FUNCTIONS = Path(shell_text.__file__).with_name("shell_functions")
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_every_verb_is_there(verb: str) -> None:
-    command = load_command(VERBS[verb][0])
+    command = load_command(verb)
     posix = posix_table().partition(f"\n    {verb})\n")[2].partition(";;")[0]
     for option in _options(command):
         for name in (*option.opts, *option.secondary_opts):
@@ -30,7 +30,7 @@ def test_every_option_of_every_verb_is_there(verb: str) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_kind_is_known_to_the_functions(shell: str) -> None:
-    kinds = {kind.rstrip("+") for verb, (module, _) in VERBS.items() for kind in _kinds(verb, load_command(module))}
+    kinds = {kind.rstrip("+") for verb in VERBS for kind in _kinds(verb, load_command(verb))}
     kinds |= set(re.findall(r" --?[\w-]+=([a-z]+)(?=[ '])", posix_table()))
     text = (FUNCTIONS / f"complete.{shell}").read_text()
     heads = re.findall(r"^ *case ([a-z |]+)$" if shell == "fish" else r"^ *([a-z |]+)\)", text, re.MULTILINE)

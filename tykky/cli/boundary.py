@@ -7,7 +7,6 @@ result. It catches nothing: what it raises ends here.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import signal
@@ -16,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from tykky.cli.clicks import declared
 from tykky.cli.main import VERBS
 from tykky.errors import TykkyError
 
@@ -63,7 +63,7 @@ def run(words: list[str]) -> int:
 def _call(words: list[str]) -> object:
     """Do what the words say: at once if they are plain, else as click reads them."""
     if words and words[0] in VERBS:
-        command = importlib.import_module(f"tykky.cli.{VERBS[words[0]][0]}").command
+        command = declared(words[0])
         values = command.values(words[1:])
         if values is not None:
             try:

@@ -8,18 +8,20 @@ import click than to do what most verbs do, and rich, which draws its help pages
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from tykky.cli.main import VERBS
 from tykky.cli.plain_words import Argument, Option, read
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Declared", "built", "click", "real_click"]
+__all__ = ["Declared", "click", "declared", "real_click"]
 
 
 def real_click() -> Any:  # noqa: ANN401 - rich_click has all names of click
@@ -60,10 +62,10 @@ def _for_click(settings: dict[str, Any]) -> dict[str, Any]:
     return settings if of_click is None else settings | {"type": of_click()}
 
 
-def built(command: Any) -> click.Command:  # noqa: ANN401 - type checkers take a declared verb for a command
-    """Return a verb's `command` as click has it."""
-    made: click.Command = command.command()
-    return made
+def declared(verb: str) -> Declared:
+    """Return a verb as its module declares it, which is imported for that."""
+    found: Declared = importlib.import_module(f"tykky.cli.{VERBS[verb][0]}").command
+    return found
 
 
 class _Later(Struct, frozen=True):

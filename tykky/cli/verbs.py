@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tykky import __version__
-from tykky.cli.clicks import built, real_click
+from tykky.cli.clicks import declared, real_click
 from tykky.cli.main import VERBS
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ class _Verbs(Group):
             return None
         if ctx.invoked_subcommand is None and ctx.info_name == "tykky" and _only_listing(ctx.obj):
             return Command(name=cmd_name, help=VERBS[cmd_name][1])
-        module = importlib.import_module(f"tykky.cli.{VERBS[cmd_name][0]}")
-        return built(module.command)
+        return declared(cmd_name).command()
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - click's own type
         try:
