@@ -270,8 +270,7 @@ def test_a_signal_ends_the_program(bench: Bench, environment: Path, number: sign
     if number == signal.SIGKILL and bench.case.backend == "apptainer":
         pytest.skip("Apptainer's starter cannot pass SIGKILL on; its servers would be left over")
     with _started(bench, environment, text) as running:
-        running.send_signal(number)
-        running.wait(30)
+        bench.end(running, number)
     expected = {-number} if bench.case.backend == "namespace" else {-number, 128 + number}
     assert running.returncode in expected
 
@@ -283,8 +282,8 @@ def test_a_signal_is_handled_by_the_program(bench: Bench, environment: Path):
         "print('up', flush=True)\ntime.sleep(60)\n"
     )
     with _started(bench, environment, text) as running:
-        running.send_signal(signal.SIGTERM)
-        out, _ = running.communicate(timeout=30)
+        bench.end(running, signal.SIGTERM)
+        out = running.stdout.read()
     assert (running.returncode, out) == (3, "handled\n")
 
 

@@ -212,8 +212,7 @@ with Client(scheduler_file={str(where)!r}) as client:
         with started(desk, desk.bench.argv(dask, "worker", *words)) as worker:
             ((below,), above) = json.loads(desk.run(desk.python, "-c", ask).splitlines()[-1])
             for running in (worker, scheduler):
-                running.send_signal(signal.SIGTERM)
-                running.wait(60)
+                desk.bench.end(running, signal.SIGTERM)
             desk.nothing_left()
     assert below[:2] == above[:2] == [str(desk.python), str(desk.place)]
     assert above[2] == str(dask)
