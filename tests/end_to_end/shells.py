@@ -53,21 +53,26 @@ def need(name: str) -> None:
         pytest.skip(f"{SHELLS[name][0][0]} is not installed (tests/hosts/setup.sh installs it)")
 
 
-def run_script(
-    name: str, script: str, directory: Path, *words: str | Path, sites: Mapping[str, str] | None = None, **environ: str
-) -> Said:
-    """Run a script in a shell that has our functions; `words` are its $1, $2 …."""
+def write_script(name: str, script: str, directory: Path, sites: Mapping[str, str] | None = None) -> list[str | Path]:
+    """Write a script for a shell, which has our functions first; return the command line that runs it."""
     need(name)
     argv, init = SHELLS[name]
     functions = directory / f"functions.{name}"
     functions.write_text(shell_functions(init, sites or {}, "tykky"))
     begin = f"source {functions}\n" if name == "fish" else f". {functions}\n"
-    if name == "fish":
-        script = script.replace('"$1"', '"$argv[1]"').replace('"$2"', '"$argv[2]"')
     file = directory / f"script.{name}"
     file.write_text(begin + script)
+    return [*argv, file]
+
+
+def run_script(
+    name: str, script: str, directory: Path, *words: str | Path, sites: Mapping[str, str] | None = None, **environ: str
+) -> Said:
+    """Run a script in a shell that has our functions; `words` are its $1, $2 …."""
+    if name == "fish":
+        script = script.replace('"$1"', '"$argv[1]"').replace('"$2"', '"$argv[2]"')
     done = subprocess.run(
-        [*argv, file, *words],
+        [*write_script(name, script, directory, sites), *words],
         cwd=directory,
         env={**os.environ, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", **environ},
         stdin=subprocess.DEVNULL,
@@ -77,6 +82,24 @@ def run_script(
         check=False,
     )
     return Said(tuple(done.stdout.splitlines()), done.stderr, done.returncode)
+
+
+# What gives a shell the command `module`: the directories of its files for each shell.
+MODULES = {
+    "lmod": Path("/usr/share/lmod/lmod/init"),
+    "environment-modules": Path("/usr/share/modules/init"),
+}
+
+
+def write_module_script(program: str, shell: str, script: str, modules: Path) -> list[str | Path]:
+    """Write a script for bash or zsh, which has the command `module`; return the command line that runs it."""
+    init = MODULES[program] / shell
+    if not init.exists():
+        pytest.skip(f"{program} is not installed (tests/hosts/setup.sh installs it)")
+    need(shell)
+    file = modules.parent / f"script.{shell}"
+    file.write_text(f". {init}\nmodule use {modules}\n{script}")
+    return [*SHELLS[shell][0], file]
 
 
 class Terminal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Desk
+from tests.end_to_end.shells import MODULES, write_module_script
 from tests.environment.stacks import layer, make, package
 from tykky.environment.module_file import Format, module_file, render_module
 
 pytestmark = pytest.mark.shells
 
-INITS = {
-    "lmod": Path("/usr/share/lmod/lmod/init"),
-    "environment-modules": Path("/usr/share/modules/init"),
-}
 # Of each program, the format that it is given: Lmod reads both.
 WAYS: list[tuple[str, Format]] = [("lmod", "lmod"), ("lmod", "tcl"), ("environment-modules", "tcl")]
 HOSTILE = "a b$(touch x)`touch y`'[exec touch z]{;&*~"
@@ -28,18 +24,11 @@ HOSTILE = "a b$(touch x)`touch y`'[exec touch z]{;&*~"
 
 def _module(program: str, shell: str, script: str, modules: Path, *words: str) -> list[str]:
     """Run a script that has the command `module`; return what it printed, standard error too."""
-    init = INITS[program] / shell
-    if not init.exists():
-        pytest.skip(f"{program} is not installed (tests/hosts/setup.sh installs it)")
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed (tests/hosts/setup.sh installs it)")
-    file = modules.parent / f"script.{shell}"
-    file.write_text(f". {init}\nmodule use {modules}\n{script}")
     environ = {
         key: value for key, value in os.environ.items() if not key.startswith(("LMOD", "MODULE", "LOADED", "_LM"))
     }
     done = subprocess.run(
-        [shell, *(["-f"] if shell == "zsh" else ["--norc"]), file, *words],
+        [*write_module_script(program, shell, script, modules), *words],
         cwd=modules.parent,
         env={**environ, "TERM": "dumb", "MODULES_PAGER": "", "LMOD_PAGER": "none"},
         stdin=subprocess.DEVNULL,
@@ -153,7 +142,7 @@ def test_it_survives_an_update_and_runs(desk: Desk, wheels_spec: Callable[..., s
                 )
     script = "module load demo\npython -c 'import alpha, sys; print(alpha.VERSION, sys.executable)'\n"
     for program, way in WAYS:
-        if INITS[program].exists():
+        if MODULES[program].exists():
             assert _module(program, "bash", script, made / way) == [f"1.1 {environment}/bin/python"]
     renewed = desk.tykky("module", environment, "-o", made / "lmod")
     assert renewed.out == f"wrote {made}/lmod/demo.lua\n"
