@@ -41,7 +41,7 @@ _SKIPPED_TOP = {
     "lib2to3",
     "tkinter",
 }
-_SKIPPED_TOP |= {"EXTERNALLY-MANAGED", "sitecustomize.py", "_distutils_system_mod.py", "ensurepip"}
+_SKIPPED_TOP |= {"EXTERNALLY-MANAGED", "sitecustomize.py", "_distutils_system_mod.py"}
 _SKIPPED_NAMES = {"__pycache__", "tests", "test"}
 
 

@@ -223,6 +223,23 @@ def environment(bench: Bench, kind: str) -> Path:
     return bench.environment(kind=kind)
 
 
+# $0 is P, and $1 the number of launches; of a shell's script and, every other time, of Python.
+MANY = """
+i=0
+while [ "$i" -lt "$1" ]; do
+    "$0/bin/extra" >/dev/null && "$0/bin/python" -I -S -c pass || exit
+    i=$((i + 2))
+done
+"""
+
+
+@pytest.fixture(params=[40, pytest.param(1000, marks=pytest.mark.thorough)])
+def many(request: pytest.FixtureRequest) -> int:
+    """How many launches it takes to see what each of them leaves behind."""
+    number: int = request.param
+    return number
+
+
 @pytest.fixture(autouse=True)
 def umask() -> Iterator[None]:
     """The usual umask, whatever the caller's is: other users read what is made here."""

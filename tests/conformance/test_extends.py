@@ -21,9 +21,9 @@ def test_a_child_runs_on_images_of_its_parent(bench: Bench, kind: str) -> None:
     assert bench.run(parent / "bin" / "python", "-c", code).stdout == f"{parent / 'bin' / 'python'} {parent}\n"
 
 
-def test_what_others_can_write_to_is_not_mounted(bench: Bench) -> None:
-    parent = bench.environment("parent")
-    child = bench.environment("child", parent=parent, launched=False)
+def test_what_others_can_write_to_is_not_mounted(bench: Bench, kind: str) -> None:
+    parent = bench.environment("parent", kind)
+    child = bench.environment("child", kind, parent=parent, launched=False)
     image = next(iter(sorted((parent / ".tykky" / "layers").glob("*.sqfs"))))
     image.unlink()  # one of the others has this file too
     image.write_bytes(b"hsqs")
@@ -36,11 +36,11 @@ def test_what_others_can_write_to_is_not_mounted(bench: Bench) -> None:
     )
 
 
-def test_an_owner_who_is_not_trusted(bench: Bench) -> None:
+def test_an_owner_who_is_not_trusted(bench: Bench, kind: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
-    parent = bench.environment("parent")
-    child = bench.environment("child", parent=parent, launched=False)
+    parent = bench.environment("parent", kind)
+    child = bench.environment("child", kind, parent=parent, launched=False)
     image = next(iter(sorted((parent / ".tykky" / "layers").glob("*.sqfs"))))
     image.unlink()
     image.write_bytes(b"hsqs")

@@ -82,9 +82,9 @@ def test_the_drivers_library_and_the_device_are_found(bench: Bench, gpu: None, k
     assert json.loads(done.stdout) == [[str(LIBRARIES / DRIVER)], NULL, 1, None]
 
 
-def test_a_program_that_is_linked_to_the_driver_starts(bench: Bench, gpu: None):
+def test_a_program_that_is_linked_to_the_driver_starts(bench: Bench, gpu: None, kind: str):
     """The loader itself finds it, before any code of ours or the program's."""
-    place = bench.environment()
+    place = bench.environment(kind=kind)
     program = bench.place / "linked"
     shutil.copy("/usr/bin/true", program)
     subprocess.run(["patchelf", "--add-needed", DRIVER, program], check=True)

@@ -261,11 +261,11 @@ def test_user_namespaces_that_are_refused_after_a_good_launch(bench: Bench, erro
         assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
 
-def test_a_lone_image_lies_on_a_layer_that_nobody_writes_to(bench: Bench):
+def test_a_lone_image_lies_on_a_layer_that_nobody_writes_to(bench: Bench, kind: str):
     """What a program puts there by mistake would be seen in P."""
     if bench.case.backend == "apptainer":
         pytest.skip("Apptainer has a layer of its own")
-    one = bench.environment("one", count=1)
+    one = bench.environment("one", kind, count=1)
     text = """
         import json, os, time
         while not os.path.isdir("/tykky/.images/bare1"):

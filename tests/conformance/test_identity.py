@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.conftest import Bench
+from tests.conformance.stage import PREFIX, Images, publish
+from tykky.runtime.model import Launch, Stack
 
 SHOW = "import sys; print(sys.executable); print(sys.prefix)"
 
@@ -48,51 +51,43 @@ def test_images_lie_over_one_another(bench: Bench, environment: Path):
     assert bench.run(environment / "bin" / "extra").stdout == f"extra {environment}/bin/extra\n"
 
 
-def test_one_image_needs_no_overlay(bench: Bench):
-    place = bench.environment(count=1)
+def test_one_image_needs_no_overlay(bench: Bench, kind: str):
+    place = bench.environment(kind=kind, count=1)
     text = "import thing, gone, sys; print(thing.where, sys.executable)"
     assert bench.run(place / "bin" / "python", "-c", text).stdout == f"bottom {place}/bin/python\n"
 
 
-def test_more_images_than_a_small_shell_has_descriptors_for(bench: Bench, images):
+def test_more_images_than_a_small_shell_has_descriptors_for(bench: Bench, kind: str, images: Callable[[str], Images]):
     """dash names descriptors up to 9 only."""
-    place = bench.environment()
+    place = bench.environment(kind=kind)
     layers = place / ".tykky" / "layers"
     for number in range(9):
-        os.link(images("venv").files[2], layers / f"more-{number}.sqfs")
-    from tests.conformance.stage import PREFIX, publish
-    from tykky.runtime.model import Launch, Stack
-
-    every = [f".tykky/layers/venv-{n}.sqfs" for n in range(3)] + [f".tykky/layers/more-{n}.sqfs" for n in range(9)]
+        os.link(images(kind).files[2], layers / f"more-{number}.sqfs")
+    every = [f".tykky/layers/{kind}-{n}.sqfs" for n in range(3)] + [f".tykky/layers/more-{n}.sqfs" for n in range(9)]
     publish(place, 2, Launch(Stack(PREFIX, tuple(every)), name="demo", programs=bench.case.programs))
     bench.case.own(place)
     done = bench.run(place / "bin" / "python", "-c", SHOW)
     assert done.stdout.splitlines() == [f"{place}/bin/python", str(place)]
 
 
-def test_a_parents_image_may_lie_elsewhere(bench: Bench, images):
-    from tests.conformance.stage import PREFIX, publish
-    from tykky.runtime.model import Launch, Stack
-
-    place = bench.environment()
+def test_a_parents_image_may_lie_elsewhere(bench: Bench, kind: str, images: Callable[[str], Images]):
+    place = bench.environment(kind=kind)
     bottom = bench.place / "its images"
     bottom.mkdir()
-    os.link(images("venv").files[0], bottom / "base.sqfs")
-    stack = Stack(PREFIX, (str(bottom / "base.sqfs"), ".tykky/layers/venv-1.sqfs"))
+    os.link(images(kind).files[0], bottom / "base.sqfs")
+    stack = Stack(PREFIX, (str(bottom / "base.sqfs"), f".tykky/layers/{kind}-1.sqfs"))
     publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs))
     bench.case.own(bench.place)
     assert bench.run(place / "bin" / "python", "-c", "import thing; print(thing.where)").stdout == "middle\n"
 
 
-def test_a_started_process_keeps_its_generation(bench: Bench, environment: Path):
+def test_a_started_process_keeps_its_generation(bench: Bench, kind: str):
     """Invariant 5: an update is one rename, and what runs does not see it."""
-    from tests.conformance.stage import PREFIX, publish
-    from tykky.runtime.model import Launch, Stack
-
+    environment = bench.environment(kind=kind)
     text = "print('up', flush=True); input(); import thing; print(thing.where)"
     with bench.start(environment / "bin" / "python", "-c", text) as running:
         assert running.stdout.readline() == "up\n"
-        bottom = Stack(PREFIX, (".tykky/layers/venv-0.sqfs",))
+        bottom = Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",))
         publish(environment, 2, Launch(bottom, name="demo", programs=bench.case.programs))
         bench.case.own(environment)
         new = bench.run(environment / "bin" / "python", "-c", "import thing; print(thing.where)").stdout
@@ -103,8 +98,8 @@ def test_a_started_process_keeps_its_generation(bench: Bench, environment: Path)
 @pytest.mark.parametrize(
     "name", ["with space", "ünïcode-文", "it's $HOME `x`", "a,b", "#x=y&z", '"q"', "-dash", "back\\slash"]
 )
-def test_p_may_be_called_anything(bench: Bench, name: str):
-    place = bench.environment(name)
+def test_p_may_be_called_anything(bench: Bench, kind: str, name: str):
+    place = bench.environment(name, kind)
     done = bench.run(place / "bin" / "python", "-c", SHOW)
     assert done.stdout.splitlines() == [f"{place}/bin/python", str(place)]
     assert bench.run(place / "bin" / "tool").stdout.splitlines()[0] == f"{place}/bin/python"

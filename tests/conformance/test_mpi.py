@@ -269,7 +269,18 @@ def test_ranks_of_a_node_use_its_memory(ranks: Ranks, cluster: Cluster):
     assert ranks.run(*kind.mpirun, 2, check=False, **kind.alone).returncode != 0
 
 
-def test_latency(ranks: Ranks):
+def test_what_mpich_does_not_see_by_itself(ranks: Ranks):
+    """That its ranks are in several user namespaces. If this fails, docs/how-to/run-mpi-programs.md asks too much."""
+    if not ranks.kind.apart or in_one_namespace(ranks.bench.case):
+        pytest.skip("these ranks need no variable")
+    ignorant = replace(ranks, kind=replace(ranks.kind, apart={}))
+    done = ignorant.run("timeout", "30", *ranks.kind.mpirun, 2, check=False)
+    assert done.returncode != 0
+    assert "UCX  ERROR" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("starter", ["mpirun", "srun"])
+def test_latency(ranks: Ranks, cluster: Cluster, starter: str):
     """A message takes what it takes between ranks of the bare interpreter: through shared memory, not the network."""
     program = ranks.bench.place / "latency.py"
     program.write_text(LATENCY)
@@ -278,7 +289,9 @@ def test_latency(ranks: Ranks):
 
     def latency(python: Path, **environ: str) -> float:
         one = replace(ranks, python=python, program=program)
-        return float(one.run(*ranks.kind.mpirun, 2, **environ).stdout)
+        if starter == "mpirun":
+            return float(one.run(*ranks.kind.mpirun, 2, **environ).stdout)
+        return float(one.run(*srun(ranks, 1, 2), **on(ranks, cluster), **environ).stdout)
 
     ours, bares = latency(ranks.python), latency(host_python(), **bare)
     network = latency(host_python(), **bare, **ranks.kind.tcp)

@@ -56,8 +56,8 @@ def asked(bench: Bench, place: Path) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_start_asks_no_server(bench: Bench, count: int):
-    place = bench.environment(count=count, idle=FOREVER)
+def test_a_start_asks_no_server(bench: Bench, kind: str, count: int):
+    place = bench.environment(kind=kind, count=count, idle=FOREVER)
     keep(bench, place)
     start = (place / "bin" / "python", "-I", "-c", "pass")
     for _ in range(3):
@@ -84,8 +84,8 @@ def test_it_shows_what_a_private_mount_shows(bench: Bench, kind: str, count: int
     assert any(f"{place}/bin/python " in line for line in shared)
 
 
-def test_nobody_writes_there(bench: Bench):
-    place = bench.environment(idle=FOREVER)
+def test_nobody_writes_there(bench: Bench, kind: str):
+    place = bench.environment(kind=kind, idle=FOREVER)
     keep(bench, place)
     said = bench.run(place / "bin" / "python", "-c", WRITES).stdout.split("\n")
     assert said == ["Read-only file system"] * 6 + [""]
@@ -106,8 +106,8 @@ def odd_packages(images: Images, place: Path) -> Images:
     return replace(images, files=(images.files[0], image))
 
 
-def test_options_that_the_user_has_for_tar_are_not_for_this(bench: Bench):
-    place = bench.environment(idle=FOREVER, launched=False)
+def test_options_that_the_user_has_for_tar_are_not_for_this(bench: Bench, kind: str):
+    place = bench.environment(kind=kind, idle=FOREVER, launched=False)
     environ = bench.environ(TAR_OPTIONS="--transform=s,python,snake,g")
     text = "import os, sys; print(os.environ['TAR_OPTIONS'], os.listdir(sys.prefix + '/bin'))"
     bench.run(place / "bin" / "python", "-c", "pass", env=environ)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conformance import left
 from tests.conformance.cases import Case, everyday, prepared, skip_unless_possible
-from tests.conformance.conftest import KINDS, Bench
+from tests.conformance.conftest import MANY, Bench
 from tests.conformance.test_running_jobs import switch
 from tests.living import programs_naming
 from tykky.runtime.kept import Kept, is_used, kept, let_go
@@ -43,10 +43,10 @@ def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
-@pytest.fixture(params=KINDS)
-def place(bench: Bench, request: pytest.FixtureRequest) -> Path:
+@pytest.fixture
+def place(bench: Bench, kind: str) -> Path:
     """An environment directory with three images."""
-    return bench.environment(kind=request.param, idle=FOREVER)
+    return bench.environment(kind=kind, idle=FOREVER)
 
 
 def mounts(bench: Bench, place: Path, *before: object, **environ: str) -> str:
@@ -101,8 +101,8 @@ def test_a_hundred_and_twenty_eight_at_once_make_one_set(bench: Bench, place: Pa
     assert {process.returncode for process in running} == {0}
 
 
-def test_two_sessions_two_steps_two_environments_two_generations(bench: Bench, place: Path):
-    other = bench.environment("Q", idle=FOREVER)
+def test_two_sessions_two_steps_two_environments_two_generations(bench: Bench, kind: str, place: Path):
+    other = bench.environment("Q", kind, idle=FOREVER)
     step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
     with ExitStack() as stack:
 
@@ -338,8 +338,8 @@ def test_a_step_ends(bench: Bench, place: Path):
     until(lambda: not served(one) and not alive(one.keeper))
 
 
-def test_what_nobody_uses_goes(bench: Bench):
-    place = bench.environment(idle=2)
+def test_what_nobody_uses_goes(bench: Bench, kind: str):
+    place = bench.environment(kind=kind, idle=2)
     with ExitStack() as stack:
         # One after the other, but never none: on a busy machine the keeper might be gone before the next one comes.
         with staying(bench, place) as (_, seen):
@@ -359,9 +359,9 @@ def test_the_directory_can_be_removed(bench: Bench, place: Path):
     until(lambda: not served(one) and not alive(one.keeper))
 
 
-def test_the_directory_is_another(bench: Bench, place: Path):
+def test_the_directory_is_another(bench: Bench, kind: str, place: Path):
     """Moved, and another one in its place: each shows its own."""
-    other = bench.environment("Q", count=1, idle=FOREVER)
+    other = bench.environment("Q", kind, count=1, idle=FOREVER)
     keep(bench, place)
     show = "import thing, sys; print(thing.where, sys.executable)"
     place.rename(bench.place / "R")
@@ -371,7 +371,7 @@ def test_the_directory_is_another(bench: Bench, place: Path):
     assert bench.run(moved, "-c", show).stdout == f"middle {moved}\n"
 
 
-def test_a_thousand_launches_leave_nothing(bench: Bench, place: Path, count: int):
+def test_a_thousand_launches_leave_nothing(bench: Bench, place: Path, many: int):
     one = keep(bench, place)
 
     def state() -> tuple[list[str], int, int]:
@@ -387,16 +387,9 @@ def test_a_thousand_launches_leave_nothing(bench: Bench, place: Path, count: int
 
     until(lambda: has_listed(one) and as_ever())
     before = state()
-    script = f"i=0; while [ $i -lt {count} ]; do {place}/bin/extra >/dev/null || exit; i=$((i + 1)); done"
-    bench.run("/bin/sh", "-c", script, timeout=600)
+    bench.run("/bin/sh", "-c", MANY, place, many, timeout=600)
     until(as_ever)
     assert state() == before
-
-
-@pytest.fixture(params=[40, pytest.param(1000, marks=pytest.mark.thorough)])
-def count(request: pytest.FixtureRequest) -> int:
-    """How many launches."""
-    return request.param
 
 
 @pytest.mark.parametrize(
@@ -538,9 +531,9 @@ def test_what_the_host_mounts_later(bench: Bench, place: Path):
     assert len({number for _, number in seen}) == 1
 
 
-def test_a_lone_image(bench: Bench):
+def test_a_lone_image(bench: Bench, kind: str):
     """Without an overlay, nobody outside may look at what is mounted; a directory made anew is noticed all the same."""
-    place = bench.environment("L", count=1, idle=FOREVER)
+    place = bench.environment("L", kind, count=1, idle=FOREVER)
     one = keep(bench, place)
     with staying(bench, place) as (_, seen):
         assert mounts(bench, place) == seen

@@ -105,11 +105,11 @@ def test_a_child_by_sys_executable_is_of_the_same_generation(bench: Bench, kind:
 
 
 @pytest.mark.parametrize("way", [("cp", "-r"), ("cp", "-a"), ("rsync", "-a"), ("rsync", "-aH"), ("mv",)], ids=" ".join)
-def test_p_somewhere_else(bench: Bench, way: tuple[str, ...]) -> None:
+def test_p_somewhere_else(bench: Bench, kind: str, way: tuple[str, ...]) -> None:
     """Copied with hard links or without, or moved, after a launch there: it runs under the new path alone."""
     if shutil.which(way[0]) is None:
         pytest.skip(f"{way[0]} is not on this machine")
-    place, target = bench.environment(), bench.place / "somewhere else" / "Q"
+    place, target = bench.environment(kind=kind), bench.place / "somewhere else" / "Q"
     show = "import sys, thing; print(sys.executable, sys.prefix, thing.where)"
     assert bench.run(place / "bin" / "python", "-c", show).stdout == f"{place}/bin/python {place} middle\n"
     target.parent.mkdir()

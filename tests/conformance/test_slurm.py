@@ -14,7 +14,7 @@ import pytest
 from tests.conformance import cluster as slurms
 from tests.conformance.cases import Case, prepared, skip_unless_possible
 from tests.conformance.cluster import Cluster
-from tests.conformance.conftest import KINDS, Bench
+from tests.conformance.conftest import Bench
 from tests.conformance.left import left, until
 
 pytestmark = pytest.mark.cluster
@@ -74,6 +74,11 @@ class Site:
     place: Path
     python: Path
 
+    @property
+    def shares(self) -> bool:
+        """Whether launches of one step on one node share mounts."""
+        return self.bench.case.backend == "namespace" and self.bench.case.mount == "shared"
+
     def environ(self, **more: str) -> dict[str, str]:
         return self.bench.environ(**self.cluster.environ(userns=self.bench.case.userns), **more)
 
@@ -115,10 +120,10 @@ class Site:
         return left(self.bench.place)
 
 
-@pytest.fixture(params=KINDS)
-def site(cluster: Cluster, bench: Bench, request: pytest.FixtureRequest) -> Site:
-    """An environment directory with three images, on the cluster."""
-    place = bench.environment(kind=request.param)
+@pytest.fixture
+def site(cluster: Cluster, bench: Bench, kind: str) -> Site:
+    """An environment directory with three images, on the cluster. No keeper ends because nobody uses it."""
+    place = bench.environment(kind=kind, idle=3600)
     return Site(bench, cluster, place, place / "bin" / "python")
 
 
@@ -138,9 +143,37 @@ def test_four_ranks_on_two_nodes(site: Site):
     for one in found:
         by_node.setdefault(one["SLURMD_NODENAME"], set()).add(one["mounts"])
     nodes = slurms.OPEN if site.bench.case.userns else slurms.CLOSED
-    shares = site.bench.case.backend == "namespace" and site.bench.case.mount == "shared"
-    assert {node: len(mounts) for node, mounts in by_node.items()} == dict.fromkeys(nodes, 1 if shares else 2)
-    assert len(set.union(*by_node.values())) == (2 if shares else 4)
+    assert {node: len(mounts) for node, mounts in by_node.items()} == dict.fromkeys(nodes, 1 if site.shares else 2)
+    assert len(set.union(*by_node.values())) == (2 if site.shares else 4)
+    until(lambda: not site.left())
+
+
+def test_two_steps_at_once_on_two_nodes(site: Site):
+    """A step and a node: one set of mounts where launches share at all. Two of either: two sets."""
+    program, meet = site.file("who.py", MEET + WHO), site.folder("meet")
+    step = f"srun -N2 -n4 --overcommit --overlap {site.python} {program} {meet} 8"
+    found = answers(site.sbatch(f"#!/bin/sh\n{step} &\n{step} &\nwait\n", "-N2", "-n4"))
+    sets: dict[tuple[object, object], set[object]] = {}
+    for one in found:
+        sets.setdefault((one["SLURM_STEP_ID"], one["SLURMD_NODENAME"]), set()).add(one["mounts"])
+    nodes = slurms.OPEN if site.bench.case.userns else slurms.CLOSED
+    assert sorted(sets) == [(step, node) for step in ("0", "1") for node in nodes]
+    each = 1 if site.shares else 2
+    assert [len(mounts) for mounts in sets.values()] == [each] * 4
+    assert len(set().union(*sets.values())) == 4 * each
+    until(lambda: not site.left())
+
+
+def test_what_srun_hands_on_from_where_it_was_typed(site: Site):
+    """In a container, or in another job: what names things that are not on the node does no harm."""
+    stale = {"APPTAINER_CONTAINER": "/gone.sif", "SINGULARITY_NAME": "gone", "APPTAINER_WRITABLE_TMPFS": "1"}
+    gone = {"TMPDIR": "/gone/with/the/job", "APPTAINER_CACHEDIR": "/gone", "APPTAINERENV_HOME": "/gone"}
+    code = "import json, os, sys; print(json.dumps([sys.executable, dict(os.environ)]))"
+    python, environ = json.loads(site.run("srun", "-n1", site.python, "-c", code, **stale, **gone))
+    assert python == str(site.python)
+    assert gone.items() <= environ.items()
+    left_over = stale if site.bench.case.backend == "namespace" else {}
+    assert {name: environ[name] for name in stale if name in environ} == left_over
     until(lambda: not site.left())
 
 

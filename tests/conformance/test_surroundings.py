@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.conftest import Bench
+from tests.conformance.stage import PREFIX, publish
+from tykky.runtime.model import Launch, Stack
 
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
 # Python's own coercion of the C locale, and what a shell cannot help setting.
@@ -22,8 +24,9 @@ def variables(bench: Bench, environment: Path, **given: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in _ASIDE}
 
 
-def test_only_the_launchs_own_variables_are_added(bench: Bench):
+def test_only_the_launchs_own_variables_are_added(bench: Bench, kind: str):
     place = bench.environment(
+        kind=kind,
         environ={"OMP_NUM_THREADS": "1", "ODD": "a 'b' $c `d`\n\"e\""},
         activation={"GDAL_DATA": "/tykky/demo/share/gdal", "BEFORE": None},
         path_prepend=("/tykky/demo/sbin",),
@@ -78,13 +81,31 @@ def test_a_sites_library_path_reaches_the_program_alone(bench: Bench, environmen
 
 
 def test_binds_of_the_users_own_containers_stay_as_they_are(bench: Bench, environment: Path):
-    given = {"APPTAINER_BIND": f"{bench.place}:/data-of-a-test", "SINGULARITY_BINDPATH": str(bench.place)}
+    given = {"APPTAINER_BIND": f"{bench.place}:/data-of-a-test", "SINGULARITY_BIND": str(bench.place)}
     found = variables(bench, environment, **given)
     assert {name: found.get(name) for name in given} == given
     assert "APPTAINER_BINDPATH" not in found
     if bench.case.backend == "apptainer":
         text = "import os; print(os.path.isdir('/data-of-a-test'))"
         assert bench.run(environment / "bin" / "python", "-c", text, env=bench.environ(**given)).stdout == "True\n"
+
+
+@pytest.mark.parametrize("name", ["APPTAINER_BIND", "APPTAINER_BINDPATH", "SINGULARITY_BIND", "SINGULARITY_BINDPATH"])
+def test_a_bind_of_the_users_own_that_leads_nowhere(bench: Bench, environment: Path, name: str):
+    """No container, no harm. Apptainer starts none then, and the variable that it is about is named."""
+    given = bench.environ(**{name: "/gone/scratch"})
+    done = bench.run(environment / "bin" / "python", "-c", "print(1)", env=given, check=False)
+    if bench.case.backend == "namespace":
+        assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+        return
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.splitlines() == [
+        "tykky: no backend works on this host",
+        f"    apptainer: {bench.case.programs['apptainer']} cannot mount here (FATAL:   container creation failed: "
+        "mount hook function failure: mount /gone/scratch->/gone/scratch error: while mounting /gone/scratch: "
+        f"mount source /gone/scratch doesn't exist); {name} is /gone/scratch",
+        "tykky doctor says more, and how to get what is missing",
+    ]
 
 
 def test_variables_left_over_from_a_container(bench: Bench, environment: Path):
@@ -182,13 +203,10 @@ def test_a_temporary_directory_that_is_gone(bench: Bench, environment: Path):
     assert bench.run(environment / "bin" / "python", "-c", "print(1)", env=given).stdout == "1\n"
 
 
-def test_no_backend_is_one_clear_message(bench: Bench):
+def test_no_backend_is_one_clear_message(bench: Bench, kind: str):
     """Neither squashfuse_ll nor Apptainer: what is missing is named, with the launch's own exit status."""
-    place = bench.environment()
-    from tests.conformance.stage import PREFIX, publish
-    from tykky.runtime.model import Launch, Stack
-
-    stack = Stack(PREFIX, (".tykky/layers/venv-0.sqfs",))
+    place = bench.environment(kind=kind)
+    stack = Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",))
     publish(place, 2, Launch(stack, "demo", programs={"apptainer": "/bin/false"}, backends=("apptainer",)))
     bench.case.own(place)
     given = bench.environ()

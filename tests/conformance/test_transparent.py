@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.conftest import Bench
+from tests.conformance.conftest import MANY, Bench
 from tests.conformance.left import left
 from tests.living import naming, until
 
@@ -163,10 +163,14 @@ def _words(pid: int) -> list[bytes]:
 
 
 def _who_has(file: str) -> Iterator[int]:
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if os.readlink(link) == file:
-                yield int(link.parts[2])
+    for process in Path("/proc").glob("[0-9]*"):
+        links: list[Path] = []
+        with contextlib.suppress(OSError):  # it has ended
+            links = list((process / "fd").iterdir())
+        for link in links:
+            with contextlib.suppress(OSError):  # was closed
+                if os.readlink(link) == file:
+                    yield int(process.name)
 
 
 def test_a_signal_to_the_group_is_for_the_program_alone(bench: Bench, environment: Path):
@@ -468,3 +472,20 @@ def test_waiting_for_nothing_left_over(bench: Bench, kind: str):
     assert str(environment) not in Path("/proc/self/mountinfo").read_text()
     left = [path.name for path in (bench.place / "home" / "run").rglob("*") if path.is_file()]
     assert [name for name in left if not name.startswith("probe2-")] == []
+
+
+@pytest.mark.timeout(1200)
+def test_many_launches_leave_nothing(bench: Bench, kind: str, many: int):
+    """Neither processes nor mounts, nor a file where a launch may write."""
+    environment = bench.environment(kind=kind, idle=2)
+    scratch = bench.place / "scratch"
+    scratch.mkdir()
+    bench.case.own(scratch)
+    mounted = Path("/proc/self/mountinfo").read_text()
+    environ = bench.environ(TMPDIR=str(scratch))
+    bench.run("/bin/sh", "-c", MANY, environment, many, timeout=1200, env=environ)
+    until(lambda: not naming(environment))
+    assert Path("/proc/self/mountinfo").read_text() == mounted
+    assert list(scratch.iterdir()) == []
+    files = {path.name for path in (bench.place / "home").rglob("*") if path.is_file()}
+    assert {name for name in files if not name.startswith("probe2-")} == set()

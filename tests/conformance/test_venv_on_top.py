@@ -22,8 +22,6 @@ __all__ = ["lab", "labs"]
 SAMPLED = True
 
 KINDS = pytest.mark.parametrize("kind", ["venv", "conda"])
-# A conda-type environment is a base installation, of which venvs are made in the usual way.
-MOSTLY_VENV = pytest.mark.parametrize("kind", ["venv", pytest.param("conda", marks=pytest.mark.thorough)])
 WHO = "import json, sys; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix]))"
 THING = "import thing; print(thing.where)"
 ALONE = "--no-periodic-update"  # otherwise virtualenv looks for newer wheels, in the background and after its end
@@ -69,7 +67,6 @@ def home(venv: Path) -> str:
     return next(value.strip() for key, _, value in lines if key.strip() == "home")
 
 
-@MOSTLY_VENV
 def test_python_m_venv(bench: Bench, kind: str):
     place = bench.environment(kind=kind)
     venv = bench.place / "v"
@@ -86,11 +83,11 @@ def test_python_m_venv(bench: Bench, kind: str):
     assert json.loads(bench.run(place / "bin" / "python", "-c", inside).stdout) == [str(python), str(venv), str(place)]
 
 
-def test_python_m_venv_with_its_pip(bench: Bench):
-    """As people type it, where the host's Python has ensurepip."""
-    place = bench.environment()
+def test_python_m_venv_with_its_pip(bench: Bench, kind: str):
+    """As people type it, where the interpreter has ensurepip."""
+    place = bench.environment(kind=kind)
     if bench.run(place / "bin" / "python", "-c", "import ensurepip", check=False).returncode != 0:
-        pytest.skip("the host's Python has no ensurepip (Debian's package python3-venv)")
+        pytest.skip("this interpreter has no ensurepip (in Debian, python3-venv brings it)")
     venv = bench.place / "v"
     bench.run(place / "bin" / "python", "-m", "venv", venv)
     said = bench.run(venv / "bin" / "pip", "--version").stdout
@@ -129,7 +126,6 @@ def test_it_moves_along_with_an_update(bench: Bench, kind: str):
     assert who(bench, venv / "bin" / "python") == [str(venv / "bin" / "python"), str(venv), str(place)]
 
 
-@MOSTLY_VENV
 def test_uv_venv_and_a_package_in_it(bench: Bench, uv: str, kind: str):
     """uv, outside: a venv, a wheel with a console script in it."""
     place = bench.environment("with space" if kind == "venv" else "P", kind)
@@ -141,7 +137,6 @@ def test_uv_venv_and_a_package_in_it(bench: Bench, uv: str, kind: str):
     check_use(bench, place, venv)
 
 
-@MOSTLY_VENV
 def test_virtualenv_and_a_package_in_it(bench: Bench, virtualenv: Path, kind: str):
     """virtualenv of the host, and of the environment: pip in it installs a wheel with a console script."""
     place = bench.environment("with space" if kind == "venv" else "P", kind)

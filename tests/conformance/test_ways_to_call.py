@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,8 +100,6 @@ def test_with_another_name_for_itself(bench: Bench, environment: Path):
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
 def test_by_each_shell(bench: Bench, environment: Path, shell: str):
     """/bin/sh is dash on Debian, bash on EL, busybox on small systems."""
-    import shutil
-
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not on this machine")
     words = ["busybox", "sh"] if shell == "busybox" else [shell]
@@ -165,9 +164,9 @@ def test_an_unknown_backend(bench: Bench, environment: Path):
     assert done.stderr == "tykky: TYKKY_BACKEND is docker, which is not a backend (namespace, apptainer)\n"
 
 
-def test_by_name_through_an_entry_of_path_with_spaces(bench: Bench):
+def test_by_name_through_an_entry_of_path_with_spaces(bench: Bench, kind: str):
     """Beside empty entries, which mean the working directory; the program gets PATH as it was, behind its own entry."""
-    place = bench.environment("with two  spaces")
+    place = bench.environment("with two  spaces", kind)
     path = f"/nowhere at all:{place}/bin::/usr/bin:/bin:"
     text = "import os, sys; print(sys.executable); print(os.environ['PATH'])"
     done = bench.run("/bin/sh", "-c", f'exec python -c "{text}"', env=bench.environ(PATH=path))
@@ -185,8 +184,6 @@ def test_by_name_through_an_entry_of_path_with_spaces(bench: Bench):
     ids=["timeout-over", "timeout-kept", "nice", "taskset"],
 )
 def test_behind_another_program(bench: Bench, environment: Path, words: list[str], text: str, status: int, shown: str):
-    import shutil
-
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not on this machine")
     done = bench.run(*words, environment / "bin" / "python", "-c", text, check=False)

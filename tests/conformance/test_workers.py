@@ -63,11 +63,6 @@ def file(bench: Bench, name: str, text: str) -> Path:
     return path
 
 
-# The conda-type tree of these tests has no bytecode: each new interpreter is slow.
-KINDS = ["venv", pytest.param("conda", marks=pytest.mark.thorough)]
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_workers_of_every_kind_see_what_their_parent_sees(bench: Bench, kind: str):
     """The same interpreter by each of its names, in the same mounts."""
     place = bench.environment(kind=kind)
@@ -112,14 +107,14 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_workers_that_start_after_an_update_are_of_their_parents_generation(bench: Bench, method: str):
+def test_workers_that_start_after_an_update_are_of_their_parents_generation(bench: Bench, kind: str, method: str):
     """Of an old pool whose workers are renewed, and of a new one; `forkserver` started before the update."""
-    place = bench.environment()
+    place = bench.environment(kind=kind)
     switch(bench, place, 2, layers=1)
     with bench.start(place / "bin" / "python", file(bench, "later.py", LATER), method) as running:
         assert running.stdout.readline() == "up\n"
         switch(bench, place, 3, layers=2)
-        (place / ".tykky" / "layers" / "venv-0.sqfs").unlink()
+        (place / ".tykky" / "layers" / f"{kind}-0.sqfs").unlink()
         found, _ = running.communicate("\n")
     assert (running.returncode, found.split()) == (0, ["bottom"] * 3)
 

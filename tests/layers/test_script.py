@@ -216,10 +216,13 @@ def test_console_scripts_follow_the_path_they_are_called_by(bench: Bench, stack:
     assert said[2].startswith("../../../bin/made,sha256=") and "old" not in said[2]
 
 
-def test_scripts_see_a_clean_environment(bench: Bench, stack: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scripts_see_a_clean_environment(
+    bench: Bench, stack: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = f"{tmp_path}/of/the/user"
     for name in ("PIP_INDEX_URL", "UV_OFFLINE", "CONDA_PREFIX", "PYTHONPATH", "LD_PRELOAD_OF_MINE", "BASH_ENV"):
-        monkeypatch.setenv(name, "/of/the/user")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/of/the/user")
+        monkeypatch.setenv(name, users)
+    monkeypatch.setenv("XDG_CACHE_HOME", users)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.org")
     post = bench.script(
         "#!/bin/sh -e\npython - <<'END'\nimport json, os, sys\n"
@@ -236,7 +239,7 @@ def test_scripts_see_a_clean_environment(bench: Bench, stack: list[Path], monkey
             bench.ask(f"{name}-ask", [*stack, built.image], f"print(open('{PREFIX}/state.json').read())")
         )
         seen = state["environ"]
-        assert "/of/the/user" not in seen.values()
+        assert users not in seen.values()
         assert {n for n in seen if n.startswith(("PIP_", "CONDA_", "PYTHON"))} == {
             "PYTHONDONTWRITEBYTECODE",
             "PYTHONNOUSERSITE",
