@@ -300,14 +300,17 @@ def test_open_descriptors_of_the_caller_pass(bench: Bench, isolated: Callable[..
     )
 
 
-def test_a_sif_is_an_image_too(bench: Bench, isolated: Callable[..., Path], sif: Path):
+def test_a_sif_is_an_image_too(bench: Bench, isolated: Callable[..., Path], sif: Path, srv: Path):
     """Its squashfs lies behind other things. Apptainer's own start scripts in it set nothing, whatever the backend."""
     offset = look_into(sif, Commands()).offset
     assert offset > 0
-    place = isolated(image=sif, offset=offset)
+    inner = srv / "inner"
+    place = isolated(image=sif, offset=offset, mounts=(str(inner),))
     done = bench.run(place / "bin" / "python", "-c", WHO)
     assert json.loads(done.stdout) == [f"{place}/bin/python", str(place), str(bench.place), MARK]
     assert done.stderr == ""
+    paths = ("/srv/of-the-image", "/usr/share", "/home", srv / "neighbour", inner, "/proc/self", "/dev/shm")
+    assert seen(bench, place, *paths) == [True, False, False, False, True, True, True]
     text = "import os; print(os.environ.get('OF_THE_IMAGE'))"
     assert bench.run(place / "bin" / "python", "-c", text).stdout == "None\n"
 

@@ -119,9 +119,7 @@ def test_it_moves_along_with_an_update(bench: Bench, kind: str):
     venv = bench.place / "v"
     bench.run(place / "bin" / "python", "-m", "venv", "--without-pip", "--system-site-packages", venv)
     assert bench.run(venv / "bin" / "python", "-c", THING).stdout == "middle\n"
-    stack = Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",))
-    publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs))
-    bench.case.own(place)
+    update(bench, place, kind)
     assert bench.run(venv / "bin" / "python", "-c", THING).stdout == "bottom\n"
     assert who(bench, venv / "bin" / "python") == [str(venv / "bin" / "python"), str(venv), str(place)]
 
@@ -135,6 +133,9 @@ def test_uv_venv_and_a_package_in_it(bench: Bench, uv: str, kind: str):
     bench.run(uv, "venv", *options, "--python", place / "bin" / "python", "--system-site-packages", venv)
     bench.run(uv, "pip", "install", *options, "--python", venv / "bin" / "python", wheel)
     check_use(bench, place, venv)
+    update(bench, place, kind)
+    said = bench.run(venv / "bin" / "own").stdout
+    assert said == f"{venv}/bin/python bottom []\n"
 
 
 def test_virtualenv_and_a_package_in_it(bench: Bench, virtualenv: Path, kind: str):
@@ -155,10 +156,7 @@ def test_virtualenv_and_a_package_in_it(bench: Bench, virtualenv: Path, kind: st
     options = (ALONE, "--no-seed", "--system-site-packages")
     bench.run(host_python(), virtualenv, *options, "--python", venv / "bin" / "python", on_top)
     assert who(bench, on_top / "bin" / "python") == [str(on_top / "bin" / "python"), str(on_top), str(place)]
-    publish(
-        place, 2, Launch(Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",)), name="demo", programs=bench.case.programs)
-    )
-    bench.case.own(place)
+    update(bench, place, kind)
     for made in (venv, on_top):
         assert bench.run(made / "bin" / "python", "-c", THING).stdout == "bottom\n"
 
@@ -176,6 +174,13 @@ def test_virtualenv_as_a_package_of_the_environment(lab: Lab):
     assert known == [str(python), str(venv), str(lab.place)]
     assert [file.partition("/lib/")[0] for file in files] == [str(lab.place), str(venv)]
     assert lab.run(venv / "bin" / "pip", "--version").stdout.split()[3].startswith(str(venv))
+
+
+def update(bench: Bench, place: Path, kind: str) -> None:
+    """Publish a second generation, of the bottom image alone."""
+    stack = Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",))
+    publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs))
+    bench.case.own(place)
 
 
 def own_wheel(bench: Bench) -> Path:
