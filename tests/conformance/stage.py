@@ -1,4 +1,4 @@
-"""Small real environments: a venv-type and a conda-type tree in three images, laid out as `tykky build` does it.
+"""Small real environments: trees of each kind in three images, laid out as `tykky build` does it.
 
 The suite tests launchers, so it makes its environments by hand: an image that hides a file of the one below, a
 console script with a relocatable shebang, a program in the topmost image only.
@@ -14,9 +14,12 @@ from pathlib import Path
 
 from tests.channel.package import File, Link
 from tests.channel.python import interpreter, python_package
+from tests.standalone import archive, standalone_files
+from tykky.layers.managed import settle, unpack
 from tykky.layers.pypi import make_venv
 from tykky.layers.tree import relocatable_script
 from tykky.layers.venv_base import make_base
+from tykky.lock.model import Package
 from tykky.process import Commands
 from tykky.runtime.host_image import make_host_image, make_inside, make_points_image
 from tykky.runtime.isolated import Root
@@ -40,7 +43,7 @@ class Images:
 
 
 def make_images(kind: str, folder: Path, prefix: str = PREFIX) -> Images:
-    """Build the three images of `kind` (`venv` or `conda`) in `folder`."""
+    """Build the three images of `kind` (`venv`, `conda`, or `managed`: an interpreter from uv) in `folder`."""
     trees = [folder / str(number) / prefix.lstrip("/") for number in range(3)]
     for tree in trees:
         tree.mkdir(parents=True)
@@ -48,7 +51,10 @@ def make_images(kind: str, folder: Path, prefix: str = PREFIX) -> Images:
         minor = _fill_venv(trees[0])
     else:
         minor = interpreter().minor
-        _fill_conda(trees[0])
+        if kind == "conda":
+            _fill_conda(trees[0])
+        else:
+            _fill_managed(trees[0], prefix)
     packages = [tree / "lib" / f"python{minor}" / "site-packages" for tree in trees]
     (trees[0] / "include").mkdir(exist_ok=True)
     _write(packages[0] / "thing.py", "where = 'bottom'\n")
@@ -71,7 +77,8 @@ def make_images(kind: str, folder: Path, prefix: str = PREFIX) -> Images:
         image.chmod(0o644)
         subprocess.run(["rm", "-r", root], check=True)
         files.append(image)
-    names = {"bin", "include", "lib"} | ({"lib64", "pyvenv.cfg"} if kind == "venv" else set())
+    names = {"bin", "include", "lib"}
+    names |= {"venv": {"lib64", "pyvenv.cfg"}, "managed": {"share"}}.get(kind, set())
     return Images(kind, tuple(files), tuple(sorted(names)), minor, prefix)
 
 
@@ -99,7 +106,7 @@ def lay_out(place: Path, images: Images, count: int = 3, *, parent: Path | None 
         make_points_image(private / "points.sqfs", images.prefix, images.names, root.mounts, place=place)
     make_inside(private / "inside", images.prefix, images.names)
     stack = Stack(images.prefix, tuple(layers), trusted=None if parent is None else (0,))
-    launch = {"python": images.python, "brings_python": images.kind == "conda", **launch}
+    launch = {"python": images.python, "brings_python": images.kind != "venv", **launch}
     publish(place, 1, Launch(stack, name="demo", **launch))
     (place / "bin").mkdir()
     first = place / "bin" / "python"
@@ -146,6 +153,15 @@ def _fill_conda(tree: Path) -> None:
         elif isinstance(item, File):
             path.write_bytes(item.data)
             path.chmod(item.mode)
+
+
+def _fill_managed(tree: Path, prefix: str) -> None:
+    version = interpreter().version
+    file = tree.parent / "cpython.tar.gz"
+    file.write_bytes(archive(standalone_files(interpreter(), version)))
+    unpack(file, tree)
+    settle(tree, prefix, Package("cpython", version, "python", "linux-64"))
+    file.unlink()
 
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:

@@ -128,13 +128,36 @@ def test_debugpy_stops_at_a_breakpoint(lab: Lab):
     assert out == f"42 {lab.program('python')}\n"
 
 
+def test_debugpy_attaches_to_a_running_program(lab: Lab):
+    """By its number, as an editor's list of processes offers it, where both are in the same mounts."""
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb is not on this machine")
+    port = _free_port()
+    with _waiting(lab) as pid:
+        words = ["-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--pid", pid]
+        done = lab.run(lab.program("python"), *words, check=False)
+        if _alone(lab) or lab.bench.case.backend == "apptainer":
+            # gdb, which it calls, would have to enter the program's mounts.
+            assert done.returncode != 0
+            assert f"Code injection into PID={pid} failed" in done.stderr
+            return
+        assert done.returncode == 0, done.stderr
+        adapter = Adapter(port)
+        adapter.ask("initialize", adapterID="test", pathFormat="path", clientID="test")
+        attached = adapter.send("attach", justMyCode=True)
+        adapter.until("event", event="initialized")
+        adapter.ask("configurationDone")
+        adapter.until("response", request_seq=attached)
+        (thread, *_) = adapter.ask("threads")["threads"]
+        adapter.ask("pause", threadId=thread["id"])
+        adapter.close()
+
+
 def test_py_spy_of_the_environment(lab: Lab):
     """It may look into programs that share its user namespace; the launch of one with private mounts has its own."""
     with _waiting(lab) as pid:
         done = lab.run(lab.program("py-spy"), "dump", "--pid", pid, check=False)
-    case = lab.bench.case
-    alone = case.user is not None and case.userns and (case.backend == "apptainer" or case.mount == "private")
-    if alone:
+    if _alone(lab):
         assert done.returncode != 0
         assert "Permission Denied" in done.stderr
     else:
@@ -158,6 +181,12 @@ def test_gdb_on_a_running_program(lab: Lab):
         words = ["-nx", "-batch", "-iex", f"set sysroot /proc/{pid}/root", "-p", pid, "-ex", "call (int) getpid()"]
         done = lab.run("gdb", *words, "-ex", "detach", check=False)
         assert f"$1 = {pid}\n" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def _alone(lab: Lab) -> bool:
+    """Say whether each launch has a user namespace of its own, in which it may not look into another."""
+    case = lab.bench.case
+    return case.user is not None and case.userns and (case.backend == "apptainer" or case.mount == "private")
 
 
 @contextmanager

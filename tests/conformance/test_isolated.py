@@ -85,15 +85,22 @@ def of_registry(ground: Path, tree: Path) -> Path:
     return image_file
 
 
+@pytest.fixture(params=["conda", pytest.param("managed", marks=pytest.mark.thorough)])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Who bring their own interpreter: conda-type, and PyPI's packages on one that uv manages (decision 0016)."""
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
-def isolated(bench: Bench, sqfs: Path) -> Callable[..., Path]:
+def isolated(bench: Bench, kind: str, sqfs: Path) -> Callable[..., Path]:
     """Give environments with the squashfs as their root."""
 
     def make(
         name: str = "P", *, mounts: tuple[str, ...] = (), image: Path = sqfs, offset: int = 0, **more: object
     ) -> Path:
         root = Root(str(image), image.stat().st_size, offset, mounts)
-        return bench.environment(name, kind="conda", root=root, **more)
+        return bench.environment(name, kind=kind, root=root, **more)
 
     return make
 
@@ -309,20 +316,22 @@ def test_a_sif_is_an_image_too(bench: Bench, isolated: Callable[..., Path], sif:
     done = bench.run(place / "bin" / "python", "-c", WHO)
     assert json.loads(done.stdout) == [f"{place}/bin/python", str(place), str(bench.place), MARK]
     assert done.stderr == ""
-    paths = ("/srv/of-the-image", "/usr/share", "/home", srv / "neighbour", inner, "/proc/self", "/dev/shm")
+    paths = ("/srv/of-the-image", "/usr/share", "/var/lib", srv / "neighbour", inner, "/proc/self", "/dev/shm")
     assert seen(bench, place, *paths) == [True, False, False, False, True, True, True]
     text = "import os; print(os.environ.get('OF_THE_IMAGE'))"
     assert bench.run(place / "bin" / "python", "-c", text).stdout == "None\n"
 
 
-def test_an_image_of_a_registry_is_one_too(bench: Bench, isolated: Callable[..., Path], of_registry: Path, srv: Path):
+def test_an_image_of_a_registry_is_one_too(
+    bench: Bench, kind: str, isolated: Callable[..., Path], of_registry: Path, srv: Path
+):
     """Made at the build, it lies in the environment's own directory; only the named mounts are there."""
     inner = srv / "inner"
     place = isolated(image=of_registry, mounts=(str(inner),), launched=False)
     name = f".tykky/layers/{'e' * 64}.sqfs"
     shutil.copy(of_registry, place / name)
     bench.case.own(place / name)
-    every = tuple(f".tykky/layers/conda-{number}.sqfs" for number in range(3))
+    every = tuple(f".tykky/layers/{kind}-{number}.sqfs" for number in range(3))
     root = Root(name, of_registry.stat().st_size, mounts=(str(inner),))
     stack = Stack(PREFIX, every, sizes=tuple((place / one).stat().st_size for one in every))
     publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs, root=root))
@@ -353,12 +362,14 @@ def test_an_image_of_a_registry_is_one_too(bench: Bench, isolated: Callable[...,
     assert (done.returncode, done.stderr) == (122, said)
 
 
-def test_another_image_than_was_built_with_is_not_used(bench: Bench, isolated: Callable[..., Path], sqfs: Path):
+def test_another_image_than_was_built_with_is_not_used(
+    bench: Bench, kind: str, isolated: Callable[..., Path], sqfs: Path
+):
     image = bench.place / "root.sqfs"
     shutil.copy(sqfs, image)
     bench.case.own(image)
     place = isolated(image=image, launched=False)
-    every = tuple(f".tykky/layers/conda-{number}.sqfs" for number in range(3))
+    every = tuple(f".tykky/layers/{kind}-{number}.sqfs" for number in range(3))
     sizes = tuple((place / name).stat().st_size for name in every)
     size = image.stat().st_size
     launch = Launch(
@@ -383,12 +394,14 @@ def test_another_image_than_was_built_with_is_not_used(bench: Bench, isolated: C
     assert (done.returncode, done.stderr) == (122, said)
 
 
-def test_an_image_that_others_can_write_to_is_not_used(bench: Bench, isolated: Callable[..., Path], sqfs: Path):
+def test_an_image_that_others_can_write_to_is_not_used(
+    bench: Bench, kind: str, isolated: Callable[..., Path], sqfs: Path
+):
     image = bench.place / "root.sqfs"
     shutil.copy(sqfs, image)
     image.chmod(0o666)
     place = isolated(image=image, launched=False)
-    every = tuple(f".tykky/layers/conda-{number}.sqfs" for number in range(3))
+    every = tuple(f".tykky/layers/{kind}-{number}.sqfs" for number in range(3))
     root = Root(str(image), image.stat().st_size)
     stack = Stack(PREFIX, every, trusted=(0,))
     publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs, root=root))
