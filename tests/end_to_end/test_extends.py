@@ -161,6 +161,21 @@ def test_it_grows_step_by_step(family: Family) -> None:
     assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
 
 
+def test_there_is_no_way_back_to_what_the_parent_removed(family: Family, wheels_spec: Callable[..., str]) -> None:
+    mine = family.built("gamma")
+    image = Path(record(mine)["layers"][0]["image"])  # type: ignore[index]
+    family.parent_becomes(wheels_spec("alpha==1.1", "beta", name="base"))
+    family.child.tykky("lock", "--rebase")
+    family.child.tykky("build")
+    image.unlink()
+    assert family.child.tykky("rollback", "mine", status=11).err == (
+        f"error: generation 1 of {mine} cannot be used:\n  image {image} is missing\n\n"
+        "hint: nothing was changed; only the environment that lent it can bring it back; "
+        "'tykky lock --rebase' and 'tykky build' make a generation of what that one has now\n"
+    )
+    assert run([mine / "bin" / "python", "-c", CHILD]) == "1.1 1\n"
+
+
 def test_a_child_of_a_child_by_the_sites_names(family: Family, tmp_path: Path) -> None:
     mine = family.built("gamma")
     family.site(f'[environments]\n"first" = "{mine}"\n')

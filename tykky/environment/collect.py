@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
 from tykky.environment.in_use import Usage
-from tykky.environment.leases import Lease
+from tykky.environment.leases import Lease, lease_file
 from tykky.environment.leftovers import leftovers
 from tykky.environment.publish import cannot_write
 from tykky.environment.scratch import remove_tree, scratch_left_behind
@@ -179,7 +179,9 @@ def _images(
     kept: list[Kept] = []
     for key in keys:
         if key in leased:
-            kept.append(Kept(f"image {key[:12]}", _leased(leased[key])))
+            kept.append(
+                Kept(f"image {key[:12]}", _leased(leased[key], lease_file(directory, Path(leased[key].environment))))
+            )
         elif key in usage.images:
             kept.append(Kept(f"image {key[:12]}", f"{usage.images[key]} uses it"))
         else:
@@ -189,13 +191,14 @@ def _images(
     return removals, kept
 
 
-def _leased(lease: Lease) -> str:
+def _leased(lease: Lease, file: Path) -> str:
     try:
         seen = Path(lease.environment).exists()
     except OSError:  # in a directory that is closed to us
         seen = False
-    gone = "" if seen else ", which is not to be seen from here"
-    return f"{lease.environment}{gone} uses it"
+    if seen:
+        return f"{lease.environment} uses it"
+    return f"{lease.environment} uses it, which is not to be seen from here; if it is gone, remove {file}"
 
 
 def _leftovers(directory: EnvironmentDirectory, scratch_parents: Iterable[Path]) -> list[Removal]:

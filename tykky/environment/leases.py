@@ -102,7 +102,7 @@ def write_lease(directory: EnvironmentDirectory, child: Path, keys: Sequence[str
     with contextlib.suppress(FileExistsError):
         directory.leases.mkdir()
         directory.leases.chmod(0o755 | (directory.private.stat().st_mode & (stat.S_IWGRP | stat.S_ISGID)))
-    path = _file(directory, child)
+    path = lease_file(directory, child)
     staged = directory.leases / private_name(".")
     try:
         # The directory may be for everybody to write: what stands there under this name is not ours to write into.
@@ -128,7 +128,7 @@ def renew_leases(child: EnvironmentDirectory, before: Iterable[Path] = ()) -> No
     for parent, keys in used.items():
         directory = EnvironmentDirectory(parent)
         with contextlib.suppress(OSError):
-            path = _file(directory, child.path)
+            path = lease_file(directory, child.path)
             if not path.exists() or set(_read(path).keys) != keys:
                 write_lease(directory, child.path, sorted(keys))
     for parent in set(before) - set(used):
@@ -161,9 +161,10 @@ def _read(path: Path) -> Lease:
 
 def end_lease(directory: EnvironmentDirectory, child: Path) -> None:
     """Take the lease of a child back. Raises `OSError` if it is there and cannot be removed."""
-    _file(directory, child).unlink(missing_ok=True)
+    lease_file(directory, child).unlink(missing_ok=True)
 
 
-def _file(directory: EnvironmentDirectory, child: Path) -> Path:
+def lease_file(directory: EnvironmentDirectory, child: Path) -> Path:
+    """Return where the lease of the environment `child` is."""
     digest = hashlib.sha256(os.fsencode(child.absolute())).hexdigest()[:32]
     return directory.leases / f"{digest}.json"

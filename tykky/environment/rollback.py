@@ -47,17 +47,24 @@ def roll_back(
 def check_whole(directory: EnvironmentDirectory, record: GenerationRecord) -> None:
     """Raise `EnvironmentDirectoryError` if an image of the generation is missing, or has another size."""
     folder = directory.generations / str(record.number)
-    problems = [f"image {problem}" for problem in directory.damage(record).values()]
-    if (damage := directory.root_damage(record.root)) is not None:
-        problems.append(f"image {damage}")
+    damage = directory.damage(record)
+    problems = [f"image {problem}" for problem in damage.values()]
+    if (of_root := directory.root_damage(record.root)) is not None:
+        problems.append(f"image {of_root}")
     if not (folder / "launch.sh").is_file():
         problems.append("its launch.sh is missing")
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         lock = folder / "tykky.lock"
+        mend = f"'tykky build' with its lock, {lock}, makes the images again"
+        if any(layer.lent and layer.key in damage for layer in record.layers):
+            mend = (
+                "only the environment that lent it can bring it back; 'tykky lock --rebase' and 'tykky build' "
+                "make a generation of what that one has now"
+            )
         raise EnvironmentDirectoryError(
             f"generation {record.number} of {directory.path} cannot be used:\n{lines}",
-            hint=f"nothing was changed; 'tykky build' with its lock, {lock}, makes the images again",
+            hint=f"nothing was changed; {mend}",
         )
 
 
