@@ -658,6 +658,9 @@ def test_what_is_no_environment(desk: Desk, verb: str) -> None:
     )
     failed = json.loads(desk.tykky(verb, ".", "--json", status=11).out)
     assert failed["reason"] == f"{desk.directory} is no environment directory"
+    if (numbers := {"diff": ["1", "2"], "rollback": ["1"], "verify": ["1"]}.get(verb)) is not None:
+        said = desk.tykky(verb, "nowhere", *numbers, status=11).err
+        assert said.startswith(f"error: {desk.directory}/nowhere: no such directory\n")
 
 
 @pytest.mark.parametrize("verb", ["rollback", "gc", "flatten"])

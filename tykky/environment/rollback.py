@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, no_environment
 from tykky.environment.publish import cannot_write, make_current, shown_names
 from tykky.errors import EnvironmentDirectoryError
 
@@ -69,9 +69,11 @@ def check_whole(directory: EnvironmentDirectory, record: GenerationRecord) -> No
 
 
 def check_there(directory: EnvironmentDirectory, number: int) -> None:
-    """Raise `EnvironmentDirectoryError` if there is no such generation, or not any more."""
+    """Raise `EnvironmentDirectoryError` if there is no such generation, not any more, or no environment at all."""
     if number in directory.numbers():
         return
+    if not directory.exists():
+        raise no_environment(directory.path)
     if number < directory.next_number():
         reason = f"generation {number} of {directory.path} was collected: 'tykky gc' has removed it"
     else:
