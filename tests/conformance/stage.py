@@ -47,14 +47,7 @@ def make_images(kind: str, folder: Path, prefix: str = PREFIX) -> Images:
     trees = [folder / str(number) / prefix.lstrip("/") for number in range(3)]
     for tree in trees:
         tree.mkdir(parents=True)
-    if kind == "venv":
-        minor = _fill_venv(trees[0])
-    else:
-        minor = interpreter().minor
-        if kind == "conda":
-            _fill_conda(trees[0])
-        else:
-            _fill_managed(trees[0], prefix)
+    minor = {"venv": _fill_venv, "conda": _fill_conda, "managed": _fill_managed}[kind](trees[0], prefix)
     packages = [tree / "lib" / f"python{minor}" / "site-packages" for tree in trees]
     (trees[0] / "include").mkdir(exist_ok=True)
     _write(packages[0] / "thing.py", "where = 'bottom'\n")
@@ -133,7 +126,7 @@ def host_python() -> Path:
     return system.resolve() if system.exists() else Path(sys.executable).resolve()
 
 
-def _fill_venv(tree: Path) -> str:
+def _fill_venv(tree: Path, _: str) -> str:
     """Write the skeleton that `tykky build` writes; return the minor version of the host's Python."""
     python = host_python()
     question = "import platform; print(platform.python_version())"
@@ -144,7 +137,8 @@ def _fill_venv(tree: Path) -> str:
     return minor
 
 
-def _fill_conda(tree: Path) -> None:
+def _fill_conda(tree: Path, _: str) -> str:
+    """Write a conda package of the Python that runs the tests; return its minor version."""
     for name, item in python_package(interpreter()).files.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,15 +147,18 @@ def _fill_conda(tree: Path) -> None:
         elif isinstance(item, File):
             path.write_bytes(item.data)
             path.chmod(item.mode)
+    return interpreter().minor
 
 
-def _fill_managed(tree: Path, prefix: str) -> None:
+def _fill_managed(tree: Path, prefix: str) -> str:
+    """Unpack an archive like those of uv as `tykky build` does; return the minor version."""
     version = interpreter().version
     file = tree.parent / "cpython.tar.gz"
     file.write_bytes(archive(standalone_files(interpreter(), version)))
     unpack(file, tree)
     settle(tree, prefix, Package("cpython", version, "python", "linux-64"))
     file.unlink()
+    return interpreter().minor
 
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:

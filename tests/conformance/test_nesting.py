@@ -254,32 +254,32 @@ NAMESPACES = {
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "around",
     [
-        pytest.param(kind, marks=pytest.mark.thorough if kind in ("unshare-mount", "bwrap") else ())
-        for kind in NAMESPACES
+        pytest.param(around, marks=pytest.mark.thorough if around in ("unshare-mount", "bwrap") else ())
+        for around in NAMESPACES
     ],
 )
-def test_inside_foreign_namespaces(bench: Bench, environment: Path, kind: str):
+def test_inside_foreign_namespaces(bench: Bench, environment: Path, around: str):
     """As root of a user namespace, where processes have other numbers, and where setuid counts for nothing."""
-    if shutil.which(NAMESPACES[kind][0]) is None:
-        pytest.skip(f"{NAMESPACES[kind][0]} is not on this machine")
+    if shutil.which(NAMESPACES[around][0]) is None:
+        pytest.skip(f"{NAMESPACES[around][0]} is not on this machine")
     if bench.case.backend == "namespace" and bench.case.mount == "shared":
         pytest.skip("the cases with private and with joined mounts say it")
-    if not bench.case.userns and kind != "no-new-privs":
+    if not bench.case.userns and around != "no-new-privs":
         pytest.skip("this host allows no user namespaces")
-    first = bench.run(*NAMESPACES[kind], "true", check=False)
+    first = bench.run(*NAMESPACES[around], "true", check=False)
     if first.returncode != 0:
-        pytest.skip(f"{kind} cannot be had here: {first.stderr.strip()}")
+        pytest.skip(f"{around} cannot be had here: {first.stderr.strip()}")
     python = environment / "bin" / "python"
     done = bench.run(
-        *NAMESPACES[kind], python, "-c", "import sys, thing; print(sys.executable, thing.where)", check=False
+        *NAMESPACES[around], python, "-c", "import sys, thing; print(sys.executable, thing.where)", check=False
     )
-    if bench.case.userns and (kind != "bwrap-root" or bench.case.user is None):
+    if bench.case.userns and (around != "bwrap-root" or bench.case.user is None):
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{python} middle\n", "")
         return
     assert (done.returncode, done.stdout) == (125, "")
-    if kind == "bwrap-root":
+    if around == "bwrap-root":
         # Root without a capability may map itself nowhere (user_namespaces(7): CAP_SETFCAP).
         first_line, why, more = done.stderr.splitlines(keepends=True)
         assert (first_line, "map: Operation not permitted" in why, more) == (NOTHING, True, MORE)

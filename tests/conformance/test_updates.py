@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +11,15 @@ import pytest
 
 from tests.conformance.conftest import Bench
 from tests.conformance.stage import host_python
+from tests.conformance.test_build import MINOR, tykky, variables
 from tests.living import naming, until
-from tests.ordinary import why_not_ordinary
 from tests.wheelmaker import make_wheel
+
+__all__ = ["tykky"]  # a fixture
 
 SAMPLED = True
 pytestmark = pytest.mark.timeout(300)
 
-PROJECT = Path(__file__).parents[2]
 SAY = "import alpha; print(alpha.VERSION)"
 # What was not imported before is read from the generation that the program started in.
 WAIT = "import sys, alpha; print(alpha.VERSION, flush=True); sys.stdin.read(); import late; print(late.VERSION)"
@@ -31,20 +30,13 @@ class Desk:
     """A directory of the case's user with a spec, and the command line to use on it."""
 
     bench: Bench
+    program: list[str]
     place: Path
     spec: str
 
     def tykky(self, *words: object) -> str:
-        """Run `tykky` as the case's user; return what it printed.
-
-        By the host's Python where that is another user: root's own may be closed to them.
-        """
-        python, given = Path(sys.executable), self.bench.environ()
-        if self.bench.case.user is not None:
-            python = host_python()
-            given["PYTHONPATH"] = f"{PROJECT}:{sysconfig.get_path('purelib')}"
-        given["PATH"] = f"{sysconfig.get_path('scripts')}:{given['PATH']}"
-        return self.bench.run(python, "-m", "tykky", *words, cwd=self.place, env=given).stdout
+        """Run `tykky` as the case's user; return what it printed."""
+        return self.bench.run(*self.program, *words, cwd=self.place, env=variables(self.bench)).stdout
 
     def build(self, version: str) -> Path:
         """Lock and build with this version of alpha."""
@@ -59,12 +51,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(bench: Bench, kind: str, request: pytest.FixtureRequest) -> Desk:
+def desk(bench: Bench, tykky: list[str], kind: str, request: pytest.FixtureRequest) -> Desk:
     """Two versions of a package to choose from; the site names its Apptainer in site.toml."""
-    if bench.case.user is not None and (reason := why_not_ordinary()) is not None:
-        pytest.skip(reason)
     place = bench.place / "desk"
     place.mkdir()
+    (bench.place / "tmp").mkdir()
     house = bench.place / "house"
     house.mkdir()
     for version in ("1.0", "1.1"):
@@ -78,13 +69,12 @@ def desk(bench: Bench, kind: str, request: pytest.FixtureRequest) -> Desk:
     if kind == "conda":
         channel = bench.place / "channel"
         shutil.copytree(request.getfixturevalue("conda_channel"), channel)  # pytest's own directory is closed to others
-        minor = ".".join(map(str, sys.version_info[:2]))
         python = ""
-        conda = f'[conda]\nchannels = ["{channel.as_uri()}"]\n[conda.dependencies]\npython = "{minor}.*"\n'
+        conda = f'[conda]\nchannels = ["{channel.as_uri()}"]\n[conda.dependencies]\npython = "{MINOR}.*"\n'
     bench.case.own(bench.place)
     links = f'find-links = ["{house}"]\nindex-url = "file://{house}"\n'
     spec = f'[environment]\nname = "demo"\n\n{conda}\n[pypi]\n{python}dependencies = ["alpha==VERSION"]\n{links}'
-    return Desk(bench, place, spec)
+    return Desk(bench, tykky, place, spec)
 
 
 def test_an_environment_changes_and_goes_under_what_runs(bench: Bench, desk: Desk):
