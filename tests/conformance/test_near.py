@@ -56,8 +56,9 @@ def asked(bench: Bench, place: Path) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_start_asks_no_server(bench: Bench, kind: str, count: int):
-    place = bench.environment(kind=kind, count=count, idle=FOREVER)
+def test_a_start_asks_no_server(bench: Bench, count: int):
+    """Where the interpreter is the host's. One that is in the images is read from there."""
+    place = bench.environment(count=count, idle=FOREVER)
     keep(bench, place)
     start = (place / "bin" / "python", "-I", "-c", "pass")
     for _ in range(3):
