@@ -135,6 +135,11 @@ def test_it_is_pinned_to_what_the_parent_has(family: Family) -> None:
 
 
 def test_with_upgrade_it_may_replace(family: Family) -> None:
+    said = family.ask("alpha==1.1", "gamma", more='extends-policy = "upgrade"').tykky("lock").out
+    assert said.splitlines()[1:3] == [
+        "  ~ alpha 1.0 -> 1.1  (pypi, linux-64)",
+        "  + gamma 1.0  (pypi, linux-64)",
+    ]
     mine = family.built("alpha==1.1", "gamma", more='extends-policy = "upgrade"')
     assert run([mine / "bin" / "python", "-c", CHILD]) == "1.1 1\n"
     assert run([family.base / "bin" / "python", "-c", "import alpha; print(alpha.VERSION)"]) == "1.0\n"

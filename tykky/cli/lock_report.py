@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tykky.cli.ports import open_relatives
 from tykky.cli.reporters import JsonReporter
 from tykky.environment.parent import Relatives, moved_on
-from tykky.lock.changes import Change, changes, image_changes
+from tykky.lock.changes import changes, image_changes
 from tykky.lock.model import Lock
 from tykky.site.offer import Site
 
@@ -57,7 +57,10 @@ class LockReport(Struct, frozen=True):
             print(f"  on {lock.parent.name} ({lock.parent.path}), generation {was}{lock.parent.generation}")
         for platform, text in image_changes(previous, lock):
             print(f"  {text}  ({platform})")
-        for change in changed if previous is not None or lock.parent is None else _own(changed, lock):
+        if previous is None and lock.parent is not None:
+            # What the extended environment brings is nothing new.
+            changed = changes(replace(lock, package=()), lock)
+        for change in changed:
             print(change.render())
         print(f"wrote {self.lock_path}")
 
@@ -65,9 +68,3 @@ class LockReport(Struct, frozen=True):
         said = moved_on(lock, relatives, at_home=True)
         if said is not None:
             print(f"{said}; 'tykky lock --rebase' takes what is there now")
-
-
-def _own(changed: Sequence[Change], lock: Lock) -> list[Change]:
-    """Return the changes that are not just what the extended environment brings."""
-    own = {(package.kind, package.name) for package in lock.package}
-    return [change for change in changed if (change.kind, change.name) in own]
