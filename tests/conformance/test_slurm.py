@@ -151,8 +151,8 @@ def test_four_ranks_on_two_nodes(site: Site):
 def test_two_steps_at_once_on_two_nodes(site: Site):
     """A step and a node: one set of mounts where launches share at all. Two of either: two sets."""
     program, meet = site.file("who.py", MEET + WHO), site.folder("meet")
-    step = f"srun -N2 -n4 --overcommit --overlap {site.python} {program} {meet} 8"
-    found = answers(site.sbatch(f"#!/bin/sh\n{step} &\n{step} &\nwait\n", "-N2", "-n4"))
+    step = f"srun -N2 -n4 --ntasks-per-node=2 --overcommit --overlap {site.python} {program} {meet} 8"
+    found = answers(site.sbatch(f"#!/bin/sh\n{step} &\n{step} &\nwait\n", "-N2", "--ntasks-per-node=2"))
     sets: dict[tuple[object, object], set[object]] = {}
     for one in found:
         sets.setdefault((one["SLURM_STEP_ID"], one["SLURMD_NODENAME"]), set()).add(one["mounts"])
@@ -167,9 +167,11 @@ def test_two_steps_at_once_on_two_nodes(site: Site):
 def test_what_srun_hands_on_from_where_it_was_typed(site: Site):
     """In a container, or in another job: what names things that are not on the node does no harm."""
     stale = {"APPTAINER_CONTAINER": "/gone.sif", "SINGULARITY_NAME": "gone", "APPTAINER_WRITABLE_TMPFS": "1"}
-    gone = {"TMPDIR": "/gone/with/the/job", "APPTAINER_CACHEDIR": "/gone", "APPTAINERENV_HOME": "/gone"}
+    gone = {"APPTAINER_CACHEDIR": "/gone", "APPTAINERENV_HOME": "/gone", "XDG_SESSION_ID": "7"}
     code = "import json, os, sys; print(json.dumps([sys.executable, dict(os.environ)]))"
-    python, environ = json.loads(site.run("srun", "-n1", site.python, "-c", code, **stale, **gone))
+    python, environ = json.loads(
+        site.run("srun", "-n1", site.python, "-c", code, TMPDIR="/gone/with/it", **stale, **gone)
+    )
     assert python == str(site.python)
     assert gone.items() <= environ.items()
     left_over = stale if site.bench.case.backend == "namespace" else {}

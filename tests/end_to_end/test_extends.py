@@ -313,13 +313,17 @@ def test_a_parent_that_is_gone(family: Family) -> None:
     failed = family.child.tykky("build", status=11)
     assert error(failed) == (
         f"the image {image.name[:12]} of base is gone: it was {image}\n"
-        "hint: base moved on, or was moved: 'tykky lock --rebase' takes what is there now\n"
+        f"hint: {family.base}: no such directory: ask whoever kept it, or correct 'extends' in [environment]\n"
     )
     assert "base cannot be read any more: " in family.child.tykky("lock", "--check").out
     assert error(family.child.tykky("lock", "--rebase", status=11)).startswith(f"{family.base}: no such directory")
     gone = f"the image {image.name[:12]}, lent by another environment, is gone: it was {image}"
-    for verb in ("info", "tree"):
-        assert error(family.child.tykky(verb, mine, status=11)) == f"{gone}\nhint: {LENT}\n"
+    assert error(family.child.tykky("tree", mine, status=11)) == f"{gone}\nhint: {LENT}\n"
+    hint = f"{family.base}: no such directory; ask whoever kept it, or correct 'extends' in [environment]\n"
+    said = family.child.tykky("info", mine).out
+    assert f"\n              base cannot be read any more: {hint}" in said
+    assert "\n  packages    unknown\n" in said
+    assert hint.partition("; ")[2] in family.child.tykky("doctor", mine, status=None).out
 
 
 def test_what_stands_alone_is_built_without_its_parent(family: Family) -> None:
@@ -344,7 +348,10 @@ def test_images_that_cannot_be_used_are_said_before_a_launch(family: Family) -> 
     ("extends", "message"),
     [
         ("nowhere", "'nowhere' is no environment of this site\nhint: site.toml names none; write a path, ./nowhere\n"),
-        ("../nowhere", "{top}/nowhere: no such directory\nhint: build it with 'tykky build'\n"),
+        (
+            "../nowhere",
+            "{top}/nowhere: no such directory\nhint: ask whoever kept it, or correct 'extends' in [environment]\n",
+        ),
         (
             "../parent",
             "{top}/parent is no environment directory\nhint: name the directory that 'tykky build' published\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -101,9 +102,21 @@ def test_a_base_that_closes_again(town: Town) -> None:
     base.chmod(0o700)
     closed = f"cannot be read: {staff.name} does not let you into {base}\n\nhint: ask for it: chmod a+rx {base}\n"
     assert alice.tykky("build", cwd=desk, status=11).err == f"error: {image} {closed}"
-    assert alice.tykky("info", mine, status=11).err == f"error: {base} {closed}"
+    reason = f"base cannot be read any more: {base} cannot be read: {staff.name} does not let you into {base}"
+    shown = alice.tykky("info", mine).out
+    assert f"\n              {reason}; ask for it: chmod a+rx {base}\n" in shown
+    assert "\n  packages    unknown\n" in shown
+    said = re.sub(" +", " ", alice.tykky("doctor", mine).out)
+    assert f"look extends {reason}\n -> ask for it: chmod a+rx {base}\n" in said
+    assert alice.python(mine, "", status=122).err == (
+        f"tykky: {mine} cannot be used: {base} is closed to you, and the image {image} is in it; "
+        "ask its owner for it: chmod a+rx\n"
+    )
     base.chmod(0o755)
     image.chmod(0o600)
+    assert alice.python(mine, "", status=122).err == (
+        f"tykky: {mine} cannot be used: you may not read the image {image}; ask its owner for it: chmod a+r\n"
+    )
     assert alice.tykky("build", cwd=desk, status=11).err == (
         f"error: {image} cannot be read: {staff.name} does not let you read {image.name}\n\n"
         f"hint: ask for it: chmod a+r {image}\n"
@@ -114,7 +127,7 @@ def test_a_base_that_closes_again(town: Town) -> None:
     reason = f"{base} cannot be read: {staff.name} does not let you into {generation}"
     assert alice.tykky("info", base, status=11).err == f"error: {reason}\n\nhint: ask for it: chmod a+rx {generation}\n"
     assert (
-        f"base cannot be read any more: {reason}; 'tykky lock --rebase' takes what is there now\n"
+        f"base cannot be read any more: {reason}; ask for it: chmod a+rx {generation}\n"
         in alice.tykky("lock", "--check", cwd=desk).out
     )
     assert f"base cannot be read any more: {reason}" in alice.tykky("info", mine).out

@@ -16,8 +16,8 @@ from tykky.cli.plain_words import Place
 from tykky.cli.ports import open_relatives, site_binds, site_programs
 from tykky.cli.shadow import shadowing_function
 from tykky.environment.directory import EnvironmentDirectory
-from tykky.environment.parent import moved_on, recorded_lock
-from tykky.errors import RuntimeUnavailable, TykkyError
+from tykky.environment.parent import became, moved_on, recorded_lock
+from tykky.errors import EnvironmentDirectoryError, RuntimeUnavailable, TykkyError
 from tykky.layers.squashfs import known_problem
 from tykky.lock.read import read_lock
 from tykky.runtime.probe import Finding, Host, probe_host, usable
@@ -71,9 +71,12 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
 def named_places(site: Site) -> Iterator[Finding]:
     """Yield what the site names and is not there."""
     for name, path in site.environments.items():
-        if not EnvironmentDirectory(path).exists():
-            key = dotted(("environments", name))
-            yield Finding(key, "warn", f"{path} is no environment directory", "no spec can extend it by this name")
+        key = dotted(("environments", name))
+        try:
+            if not EnvironmentDirectory(path).exists():
+                yield Finding(key, "warn", f"{path} is no environment directory", "no spec can extend it by this name")
+        except EnvironmentDirectoryError as error:  # closed to us
+            yield Finding(key, "warn", error.reason, error.hint)
     for path in site.stores:
         if not os.access(path, os.R_OK | os.X_OK):
             yield Finding("stores", "warn", f"{path} cannot be read", "its images are built or downloaded again")
@@ -82,8 +85,10 @@ def named_places(site: Site) -> Iterator[Finding]:
 def extended(site: Site, directory: Path) -> Iterator[Finding]:
     """Yield what has become of the environment that the one at `directory` extends, or its lock there."""
     environment, beside = EnvironmentDirectory(directory), directory / "tykky.lock"
+    built = False
     try:
-        lock = recorded_lock(environment) if environment.exists() else None
+        built = environment.exists()
+        lock = recorded_lock(environment) if built else None
         if lock is None and beside.is_file():
             lock = read_lock(beside)
     except TykkyError as error:
@@ -91,11 +96,12 @@ def extended(site: Site, directory: Path) -> Iterator[Finding]:
         return
     if lock is None or (parent := lock.parent) is None:
         return
-    moved = moved_on(lock, open_relatives(site, directory), at_home=not environment.exists())
+    relatives = open_relatives(site, directory)
+    moved = became(environment, lock, relatives) if built else moved_on(lock, relatives, at_home=True)
     if moved is None:
         yield Finding("extends", "ok", f"{parent.name} ({parent.path}), generation {parent.generation}")
     else:
-        yield Finding("extends", "warn", moved, "'tykky lock --rebase' and 'tykky build' take what is there now")
+        yield Finding("extends", "warn", moved.said, moved.advice)
 
 
 def rooted(directory: Path) -> Iterator[Finding]:

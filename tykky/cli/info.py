@@ -15,7 +15,7 @@ from tykky.cli.ports import open_relatives, open_site
 from tykky.cli.reporters import human_bytes
 from tykky.environment.description import Description, describe
 from tykky.environment.directory import EnvironmentDirectory, RootRecord
-from tykky.environment.parent import moved_on, recorded_lock
+from tykky.environment.parent import Became, became, recorded_lock
 from tykky.lock.model import Lock
 from tykky.process import Commands
 from tykky.runtime.enter import backend_here
@@ -51,14 +51,15 @@ def command(directory: Path, packages: bool, spec: bool, as_json: bool, verbose:
         if lock is not None and (parent := lock.parent) is not None:
             counts = {"layer": len(parent.layer), "package": len(parent.package)}
             document["parent"] = {**msgspec.to_builtins(parent), **counts}
-            document["parent-moved-on"] = _moved_on(lock)
+            moved = _became(environment, lock)
+            document["parent-moved-on"] = moved and moved.said
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _show(description, backend, lock, packages=packages or verbose)
 
 
-def _moved_on(lock: Lock) -> str | None:
-    return moved_on(lock, open_relatives(open_site(), Path("/")))
+def _became(environment: EnvironmentDirectory, lock: Lock) -> Became | None:
+    return became(environment, lock, open_relatives(open_site(), Path("/")))
 
 
 def _show(description: Description, backend: str, lock: Lock | None, *, packages: bool) -> None:
@@ -67,8 +68,8 @@ def _show(description: Description, backend: str, lock: Lock | None, *, packages
     print(f"  generation  {record.number}, made {record.created} by {record.made_by}")
     if lock is not None and (parent := lock.parent) is not None:
         print(f"  extends     {parent.name} ({parent.path}), generation {parent.generation}")
-        if moved := _moved_on(lock):
-            print(f"              {moved}; 'tykky lock --rebase' and 'tykky build' take what is there now")
+        if moved := _became(EnvironmentDirectory(description.path), lock):
+            print(f"              {moved.said}; {moved.advice}")
     print(f"  prefix      {record.prefix}")
     print(f"  platform    {record.platform}" + (f", Python {record.python}" if record.python else ""))
     if (root := record.root) is not None:
@@ -77,14 +78,15 @@ def _show(description: Description, backend: str, lock: Lock | None, *, packages
     print(f"  backend     {backend}")
     print(f"  on disk     {human_bytes(description.bytes_on_disk)} in {description.inodes} inodes")
     print(f"  programs    {len(record.programs)}")
-    print(f"  packages    {len(description.packages)}")
+    known = description.packages
+    print(f"  packages    {'unknown' if known is None else len(known)}")
     print("  layers, bottom first")
     for layer in record.layers:
         lent = f"  in {Path(layer.image).parent.parent.parent}" if layer.lent else ""
         print(f"    {layer.kind:<6}  {layer.key[:12]}  {human_bytes(layer.size):>9}  sha256 {layer.digest[:12]}{lent}")
-    if packages:
-        width = max((len(p.name) for p in description.packages), default=0)
-        for package in description.packages:
+    if packages and known is not None:
+        width = max((len(p.name) for p in known), default=0)
+        for package in known:
             print(f"    {package.name:<{width}}  {package.version}  ({package.kind})")
 
 
@@ -111,5 +113,7 @@ def _as_json(description: Description, backend: str) -> dict[str, object]:
             {"kind": x.kind, "key": x.key, "digest": x.digest, "size": x.size, "image": x.image} for x in record.layers
         ],
         **({} if record.root is None else {"root": msgspec.to_builtins(record.root)}),
-        "packages": [{"name": p.name, "version": p.version, "kind": p.kind} for p in description.packages],
+        "packages": None
+        if description.packages is None
+        else [{"name": p.name, "version": p.version, "kind": p.kind} for p in description.packages],
     }

@@ -159,11 +159,10 @@ def _parent(spec: Spec, previous: Lock | None, site: Site, directory: Path, *, r
         return None
     if previous is not None and previous.parent is not None and previous.requirements.extends == asked and not rebase:
         return previous.parent
-    from tykky.environment.directory import EnvironmentDirectory
-    from tykky.environment.parent import parent_of
+    from tykky.environment.parent import find, parent_of
 
     relatives = open_relatives(site, directory)
-    return parent_of(EnvironmentDirectory(relatives.place(asked)), relatives)
+    return parent_of(find(asked, relatives), relatives)
 
 
 def _previous(lock_path: Path) -> Lock | None:

@@ -16,6 +16,8 @@ from tykky.lock.changes import changes, image_changes
 from tykky.lock.model import Lock
 from tykky.site.offer import Site
 
+_REBASE = "'tykky lock --rebase' takes what is there now"
+
 
 class LockReport(Struct, frozen=True):
     """How to say what was done."""
@@ -34,7 +36,7 @@ class LockReport(Struct, frozen=True):
         """Say that the lock answers the spec."""
         if self.as_json:
             moved = moved_on(lock, relatives, at_home=True)
-            print(json.dumps({"fresh": True} | ({"parent": moved} if moved else {}), ensure_ascii=False))
+            print(json.dumps({"fresh": True} | ({"parent": moved.said} if moved else {}), ensure_ascii=False))
         elif not self.quiet:
             print(f"{self.lock_path} answers the spec")
             self._moved_on(lock, relatives)
@@ -65,6 +67,6 @@ class LockReport(Struct, frozen=True):
         print(f"wrote {self.lock_path}")
 
     def _moved_on(self, lock: Lock, relatives: Relatives) -> None:
-        said = moved_on(lock, relatives, at_home=True)
-        if said is not None:
-            print(f"{said}; 'tykky lock --rebase' takes what is there now")
+        moved = moved_on(lock, relatives, at_home=True)
+        if moved is not None:
+            print(f"{moved.said}; {moved.hint or _REBASE}")

@@ -79,7 +79,8 @@ def identity_of(plan: Plan, publisher: Publisher) -> str:
 
 
 def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
-    """Return the current generation if it is what the plan leads to. Only reads."""
+    """Return the current generation if it is what the plan leads to. Only reads, but for leases that were not possible
+    before: a child of an environment that lets children register now is one too."""
     directory = EnvironmentDirectory(plan.prefix)
     current = directory.readable_record()
     if plan.missing or current is None or isinstance(plan.root, RegistryRoot):
@@ -87,6 +88,8 @@ def unchanged(plan: Plan, publisher: Publisher) -> Built | None:
     same = current.identity == identity_of(plan, publisher) and not any(layer.another for layer in current.layers)
     images = [(x.key, directory.image_path(x).parent) for x in current.layers]
     if same and images == [(step.layer.key, step.place or directory.store.directory) for step in plan.lasting]:
+        if current.parent:
+            renew_leases(directory)
         return Built(current, plan.prefix, changed=False)
     return None
 
@@ -184,19 +187,24 @@ def _build_missing(plan: Plan, stores: Tiers, place: _Scratch) -> Plan:
         return plan
     from tykky.environment.making import DeltaImpossible, make_layers
 
+    def make(plan: Plan) -> Plan:
+        with place.opened() as workshop:
+            make_layers(plan, stores, workshop)
+        return plan
+
     try:
-        with place.opened() as workshop:
-            make_layers(plan, stores, workshop)
+        return make(plan)
     except DeltaImpossible as impossible:
-        if plan.how == "delta":
-            raise refused_delta(str(impossible)) from None
-        place.reporter.note(f"no delta: {impossible}")
-        if plan.target.lent and [layer.key for layer in plan.stack] == [x.key for x in plan.target.layers]:
-            raise not_on_parent(str(impossible)) from None
-        plan = fresh(plan, stores, str(impossible))
-        with place.opened() as workshop:
-            make_layers(plan, stores, workshop)
-    return plan
+        reason = str(impossible)
+    if plan.how == "delta":
+        raise refused_delta(reason)
+    place.reporter.note(f"no delta: {reason}")
+    if plan.target.lent and [layer.key for layer in plan.stack] == [x.key for x in plan.target.layers]:
+        raise not_on_parent(reason)
+    try:
+        return make(fresh(plan, stores, reason))
+    except DeltaImpossible as impossible:  # on a parent, fresh layers are one too
+        raise not_on_parent(str(impossible)) from None
 
 
 def _activation(

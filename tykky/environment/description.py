@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tykky.environment.directory import EnvironmentDirectory, GenerationRecord
+from tykky.errors import EnvironmentDirectoryError
 from tykky.layers.merged import merge
 from tykky.store.images import PackagePaths
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One environment directory: its record, its packages, and what it costs in bytes and inodes."""
+    """One environment directory: its record, its packages, and what it costs in bytes and inodes.
+
+    `packages` is None where they cannot be told, because another environment no longer lends what it did.
+    """
 
     path: Path
     record: GenerationRecord
-    packages: tuple[PackagePaths, ...]
+    packages: tuple[PackagePaths, ...] | None
     inodes: int
     bytes_on_disk: int
 
@@ -24,10 +28,15 @@ class Description:
 def describe(directory: EnvironmentDirectory) -> Description:
     """Return the description of an environment directory; raise `EnvironmentDirectoryError` if it is none."""
     record = directory.record()
-    merged = merge(directory.manifests(record))
+    packages = None
+    try:
+        merged = merge(directory.manifests(record))
+        packages = tuple(sorted(merged.packages.values(), key=lambda p: (p.name, p.kind)))
+    except EnvironmentDirectoryError:
+        if not record.parent:
+            raise
     inodes, size = _usage(directory.path)
-    ordered = tuple(sorted(merged.packages.values(), key=lambda p: (p.name, p.kind)))
-    return Description(directory.path, record, ordered, inodes, size)
+    return Description(directory.path, record, packages, inodes, size)
 
 
 def _usage(root: Path) -> tuple[int, int]:

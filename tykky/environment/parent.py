@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from tykky.environment.checked import check_sha256, was_checked
-from tykky.environment.directory import EnvironmentDirectory, LayerRecord, closed
+from tykky.environment.directory import EnvironmentDirectory, LayerRecord, closed, no_environment
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import user_name
 from tykky.layers.merged import Merged, merge
@@ -62,6 +62,35 @@ class Relatives(Struct, frozen=True):
         return owner in (0, os.geteuid()) or owner in self.owners
 
 
+class Became(Struct, frozen=True):
+    """What has become of a parent, and what to do about it; with no `hint`, rebasing takes what is there now."""
+
+    said: str
+    hint: str | None = None
+
+    @property
+    def advice(self) -> str:
+        """What to do so that the environment has what is there now, or can be used again."""
+        return self.hint or "'tykky lock --rebase' and 'tykky build' take what is there now"
+
+
+class ImageGone(EnvironmentDirectoryError):
+    """An image of a parent's that is nowhere to be found."""
+
+
+def find(asked: str, relatives: Relatives) -> EnvironmentDirectory:
+    """Return the environment that `extends` means. Raises `EnvironmentDirectoryError` where there is none."""
+    place = relatives.place(asked)
+    directory = EnvironmentDirectory(place)
+    if directory.exists():
+        return directory
+    error = no_environment(place)
+    if not place.exists():
+        whose = "tell whoever keeps site.toml" if asked in relatives.named else "ask whoever kept it"
+        error.hint = f"{whose}, or correct 'extends' in [environment]"
+    raise error
+
+
 def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
     """Return the current generation of an environment, as the lock of a child records it.
 
@@ -80,6 +109,13 @@ def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
             f"{directory.path} was built by {record.made_by}, which does not say what it holds",
             hint="build it again, then extend it",
         )
+    for layer in record.layers:
+        if layer.lent and not _is_there(Path(layer.image)):
+            _check_open(Path(layer.image))
+            raise EnvironmentDirectoryError(
+                f"{directory.path} cannot be extended: the image {layer.image}, lent to it, is gone",
+                hint=f"first 'tykky lock --rebase' and 'tykky build' have to mend {directory.path} itself",
+            )
     layers = tuple(_layer(directory, layer) for layer in record.layers)
     manifests = [_believed(layer, Path(layer.image), relatives) for layer in layers]
     lock = read_lock(folder / "tykky.lock")
@@ -143,10 +179,12 @@ def lend(parent: Parent, asked: str, relatives: Relatives, own: Store | None = N
         image = next((path for path in _places(layer, asked, relatives) if _is_there(path)), None)
         if image is None:
             _check_open(Path(layer.image))
-            raise EnvironmentDirectoryError(
-                f"the image {layer.key[:12]} of {parent.name} is gone: it was {layer.image}",
-                hint=f"{parent.name} moved on, or was moved: 'tykky lock --rebase' takes what is there now",
-            )
+            hint = f"{parent.name} moved on, or was moved: 'tykky lock --rebase' takes what is there now"
+            try:
+                find(asked, relatives)
+            except EnvironmentDirectoryError as error:
+                hint = f"{error.reason}: {error.hint}"
+            raise ImageGone(f"the image {layer.key[:12]} of {parent.name} is gone: it was {layer.image}", hint=hint)
         _believed(layer, image, relatives)
         found[layer.key] = image
     return found
@@ -173,8 +211,8 @@ def check_content(parent: Parent, images: Mapping[str, Path], checked: Path, rep
                 )
 
 
-def moved_on(lock: Lock, relatives: Relatives, *, at_home: bool = False) -> str | None:
-    """Return in one line what has become of a lock's parent since the lock was made; None if it is the same.
+def moved_on(lock: Lock, relatives: Relatives, *, at_home: bool = False) -> Became | None:
+    """Return what has become of a lock's parent since the lock was made; None if it is the same.
 
     A relative path of the spec leads to it only `at_home`, where the spec is; elsewhere the recorded place counts.
     """
@@ -184,19 +222,42 @@ def moved_on(lock: Lock, relatives: Relatives, *, at_home: bool = False) -> str 
     if asked is None or not (at_home or asked.startswith("/") or "/" not in asked):
         asked = parent.path
     try:
-        place = relatives.place(asked)
+        place = find(asked, relatives).path
         record = EnvironmentDirectory(place).record()
     except EnvironmentDirectoryError as error:
-        return f"{parent.name} cannot be read any more: {error.reason}"
+        return Became(f"{parent.name} cannot be read any more: {error.reason}", error.hint)
+    refused: EnvironmentDirectoryError | None = None
+    try:
+        lend(parent, asked, relatives)
+    except EnvironmentDirectoryError as error:
+        refused = error
+    hint = None if refused is None or isinstance(refused, ImageGone) else refused.hint
     if record.content == parent.content and record.prefix == parent.prefix:
-        try:
-            lend(parent, asked, relatives)
-        except EnvironmentDirectoryError as error:
-            return error.reason
-        return None
+        return None if refused is None else Became(refused.reason, hint)
     if place.resolve() != Path(parent.path):
-        return f"{asked} leads to {record.name} ({place.resolve()}) now, {parent.path} is locked"
-    return f"{record.name} ({place}) moved on: generation {parent.generation} is locked, it has {record.number}"
+        said = f"{asked} leads to {record.name} ({place.resolve()}) now, {parent.path} is locked"
+    else:
+        said = f"{record.name} ({place}) moved on: generation {parent.generation} is locked, it has {record.number}"
+    return Became(said if refused is None else f"{said}; {refused.reason}", hint)
+
+
+def became(environment: EnvironmentDirectory, lock: Lock, relatives: Relatives) -> Became | None:
+    """Return what has become of the parent of an environment that was built with `lock`, as its launches see it too.
+
+    Raises `EnvironmentDirectoryError` if the environment cannot be read.
+    """
+    moved = moved_on(lock, relatives)
+    if moved is not None:
+        return moved
+    record = environment.record()
+    damage = environment.damage(record)
+    for layer in record.layers:
+        if layer.lent and layer.key in damage:
+            return Became(f"the image {damage[layer.key]}", "'tykky build' takes it from where it is now")
+        if layer.another:
+            said = f"the image {layer.image} was written to, or replaced, after this was built"
+            return Became(said, "'tykky build' with its spec and lock says whether it is still the same")
+    return None
 
 
 def check_trust(path: Path, relatives: Relatives) -> None:
