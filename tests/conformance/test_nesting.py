@@ -19,6 +19,7 @@ from tests.conformance.cases import USERNS
 from tests.conformance.conftest import Bench
 from tests.conformance.stage import Images, make_images
 from tests.conformance.test_build import tykky, variables
+from tests.living import until
 from tykky.environment.directory import GenerationRecord, LayerRecord
 from tykky.runtime.model import Beside, Launch, Stack
 from tykky.runtime.render import render_launch
@@ -287,6 +288,45 @@ def test_inside_foreign_namespaces(bench: Bench, environment: Path, around: str)
     program = bench.case.programs["apptainer"]
     why = "ERROR  : Installation issue: starter-suid doesn't have setuid bit set "
     assert done.stderr == f"{NOTHING}    apptainer: {program} cannot mount here ({why})\n{MORE}"
+
+
+@pytest.mark.parametrize("around", ["unshare-pid", "bwrap-pid"])
+def test_one_after_the_other_and_many_at_once_where_processes_have_other_numbers(
+    bench: Bench, environment: Path, around: str
+):
+    """Each of them is process 1 or 2 of its namespace, and they share one private directory of this user."""
+    if shutil.which(NAMESPACES[around][0]) is None:
+        pytest.skip(f"{NAMESPACES[around][0]} is not on this machine")
+    if not bench.case.userns:
+        pytest.skip("this host allows no user namespaces")
+    if bench.run(*NAMESPACES[around], "true", check=False).returncode != 0:
+        pytest.skip(f"{around} cannot be had here")
+    argv = [*NAMESPACES[around], environment / "bin" / "python", "-c", "import thing; print(thing.where)"]
+    for _ in range(6):
+        assert bench.run(*argv).stdout == "middle\n"
+    running = [bench.start(*argv) for _ in range(16)]
+    assert [process.communicate(timeout=120)[0] for process in running] == ["middle\n"] * 16
+    until(lambda: list((bench.place / "home" / "run" / "tykky").glob("table.*")) == [])
+
+
+def test_a_table_that_cannot_be_written(bench: Bench, environment: Path):
+    """One line, and the launch's own exit status."""
+    if bench.case.backend == "apptainer" or os.getuid() != 0:
+        pytest.skip("a matter of mounts of our own, and root mounts a full file system")
+    full = bench.place / "full"
+    full.mkdir()
+    script = (
+        f"mount -t tmpfs -o nr_inodes=3,mode=700 none {full} && mkdir {full}/tykky && "
+        f'chown --reference={bench.place}/home {full} {full}/tykky && touch {full}/tykky/full && exec "$@"'
+    )
+    words = bench.argv(environment / "bin" / "python", "-c", "pass")
+    given = bench.environ(XDG_RUNTIME_DIR=str(full), TYKKY_MOUNT="private")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *words], env=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 123
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("tykky: "))
+    assert line.startswith(f"tykky: {environment} cannot be mounted here: writing {full}/tykky/table.")
 
 
 @pytest.fixture

@@ -334,6 +334,18 @@ def test_the_working_directory_stays(bench: Bench, environment: Path, name: str)
     assert done.stdout.splitlines() == [str(folder), str(folder), "None"]
 
 
+def test_a_working_directory_that_this_user_may_not_enter(bench: Bench, environment: Path):
+    """As where somebody becomes another user by `su`: it cannot be gone to again, so the program is in /."""
+    if bench.case.user is None:
+        pytest.skip("root may enter any")
+    folder = bench.place / "closed"
+    folder.mkdir(mode=0o700)
+    for variables in ({}, {"PWD": str(folder)}):
+        given = bench.environ(**variables)
+        done = bench.run(environment / "bin" / "python", "-c", "import os; print(os.getcwd())", cwd=folder, env=given)
+        assert (done.stdout, done.stderr) == ("/\n", "")
+
+
 def test_a_working_directory_reached_through_a_link(bench: Bench, environment: Path):
     (bench.place / "real").mkdir()
     link = bench.place / "link"
