@@ -526,6 +526,18 @@ def test_gc_keeps_what_runs(desk: Desk, grown: Path) -> None:
     assert said == "1.0"
 
 
+def test_a_number_is_given_once(desk: Desk, grown: Path, wheelhouse: Path) -> None:
+    """Also where gc has removed the latest generation: children know a parent's generation by its number."""
+    desk.tykky("rollback", "env", "2")
+    assert gc(desk, "--older-than", "0m")["removed"][:2] == ["generation 1", "generation 3"]
+    assert desk.tykky("rollback", "env", "3", status=11).err.startswith(
+        f"error: generation 3 of {grown} was collected: 'tykky gc' has removed it\n"
+    )
+    desk.write(spec(wheelhouse, "alpha==1.1")).tykky("lock")
+    assert "published generation 4 of " in desk.tykky("build", "--prefix", "env").out
+    assert gc(desk, "--older-than", "0m")["removed"][:1] == ["generation 2"]
+
+
 def test_gc_keeps_an_image_that_runs_though_its_generation_is_gone(desk: Desk, grown: Path) -> None:
     desk.tykky("rollback", "env", "1")
     running = hold(grown)

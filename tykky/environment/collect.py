@@ -20,7 +20,7 @@ from tykky.environment.leftovers import leftovers
 from tykky.environment.publish import cannot_write
 from tykky.environment.scratch import remove_tree, scratch_left_behind
 from tykky.errors import EnvironmentDirectoryError
-from tykky.guard.ownership import make_private
+from tykky.guard.ownership import make_private, private_name
 from tykky.store.images import flush_file
 
 _NAMED = re.compile(r"([0-9a-f]{64})\.(?:sqfs|manifest)")
@@ -93,6 +93,12 @@ def plan_collection(
 def carry_out(directory: EnvironmentDirectory, collection: Collection, on_bytes: Callable[[int], None]) -> None:
     """Remove what was planned. `on_bytes` is told how many bytes are free. Raises `EnvironmentDirectoryError`."""
     try:
+        going = [removal.generation for removal in collection.removals if removal.generation is not None]
+        if (latest := directory.next_number() - 1) in going:
+            staged = directory.generations / private_name(".stage-")
+            staged.write_text(f"{latest}\n")
+            staged.chmod(0o644)  # for who shares it, whatever our umask
+            staged.replace(directory.highest)
         for removal in collection.removals:
             if removal.generation is not None:
                 _set_aside(directory, removal.paths[0])

@@ -5,6 +5,7 @@ P/.tykky/launcher                  that launcher
 P/.tykky/current -> generations/7  switched by rename
 P/.tykky/generations/7/            environment.json (with the spec's text), launch.sh, tykky.lock
 P/.tykky/layers/<key>.sqfs         images, and their manifests
+P/.tykky/highest                   the number of the latest generation, where gc has removed that one
 P/.tykky/leases/<digest>.json      environments that use images of this one
 P/.tykky/host.sqfs                 mount points for backends that demand an image
 P/.tykky/points.sqfs               those that a root of its own may lack, for such a backend
@@ -164,6 +165,11 @@ class EnvironmentDirectory(Struct, frozen=True):
         return self.private / "current"
 
     @property
+    def highest(self) -> Path:
+        """The number of the latest generation, if that is not there any more: numbers are given once."""
+        return self.private / "highest"
+
+    @property
     def leases(self) -> Path:
         """Where the environments that use images of this one are named."""
         return self.private / "leases"
@@ -303,8 +309,12 @@ class EnvironmentDirectory(Struct, frozen=True):
         return (self.current.readlink(), self.numbers(), layers.stat().st_mtime_ns if layers.is_dir() else None)
 
     def next_number(self) -> int:
-        """Return the number of the generation to come."""
-        return max(self.numbers(), default=0) + 1
+        """Return the number of the generation to come. None is given twice: children know a parent's by it."""
+        try:
+            text = read_regular(self.highest, 20).decode("ascii", "replace").strip()
+        except OSError:  # gc has never removed the latest one
+            text = ""
+        return max((*self.numbers(), int(text) if text.isdigit() else 0), default=0) + 1
 
 
 _REPAIR = "run 'tykky build' with the spec and lock it was made from"

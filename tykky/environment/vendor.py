@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 
 import msgspec
 
 from tykky import __version__
 from tykky.environment.build import Publisher
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord, closed
 from tykky.environment.parent import Relatives, check_trust
 from tykky.environment.publish import Generation, publish
 from tykky.errors import EnvironmentDirectoryError
@@ -30,10 +31,21 @@ def vendor(directory: EnvironmentDirectory, publisher: Publisher, reporter: Repo
     lent = [layer for layer in record.layers if layer.lent]
     if not lent:
         return None
-    with reporter.phase("bring images", total=sum(layer.size for layer in lent), unit="bytes") as phase:
-        for layer in lent:
-            _bring(directory, layer, reporter)
-            phase.advance(layer.size)
+    for layer in lent:
+        _check(directory, layer)
+    missing = [layer for layer in lent if not directory.store.has(layer.key)]
+    try:
+        with reporter.phase("bring images", total=sum(layer.size for layer in lent), unit="bytes") as phase:
+            for layer in lent:
+                _bring(directory, layer, reporter)
+                phase.advance(layer.size)
+    except BaseException:
+        # Half of them would stay for good: later builds keep using what is there.
+        for layer in missing:
+            image = directory.store.image(layer.key)
+            for path in (image, image.with_suffix(".manifest")):
+                path.unlink(missing_ok=True)
+        raise
     folder = directory.generations / str(record.number)
     alone = msgspec.structs.replace(
         record,
@@ -53,15 +65,36 @@ def vendor(directory: EnvironmentDirectory, publisher: Publisher, reporter: Repo
     return alone
 
 
+def _check(directory: EnvironmentDirectory, layer: LayerRecord) -> None:
+    """Raise `EnvironmentDirectoryError` for an image that cannot be brought, as far as a look at it tells."""
+    image = Path(layer.image)
+    try:
+        size, readable = image.stat().st_size, os.access(image, os.R_OK)
+    except PermissionError:
+        raise closed(image, image) from None
+    except OSError:
+        raise EnvironmentDirectoryError(
+            f"{image} cannot be brought: it is gone",
+            hint="nothing was changed; 'tykky lock --rebase' and 'tykky build' take what the parent has now",
+        ) from None
+    if not readable:
+        raise closed(image, image)
+    if size != layer.size:
+        raise _altered(layer)
+    check_trust(image, Relatives(directory.path, {}, frozenset({image.lstat().st_uid})))
+
+
+def _altered(layer: LayerRecord) -> EnvironmentDirectoryError:
+    return EnvironmentDirectoryError(
+        f"{layer.image} cannot be brought: it is not the image that was recorded",
+        hint="nothing was changed; do not use it, and tell its owner",
+    )
+
+
 def _bring(directory: EnvironmentDirectory, layer: LayerRecord, reporter: Reporter) -> None:
-    image, owner = Path(layer.image), 0
-    if image.exists():
-        owner = image.lstat().st_uid  # trusted by who built this
-        check_trust(image, Relatives(directory.path, {}, frozenset({owner})))
+    image = Path(layer.image)
+    owner = image.lstat().st_uid  # trusted by who built this
     source = Store(image.parent)
     manifest = Tiers(directory.store, site=(source,), owners=frozenset({owner})).bring(layer.key, reporter)
     if manifest is None or manifest.digest != layer.digest:
-        raise EnvironmentDirectoryError(
-            f"{layer.image} cannot be brought: it is gone, or it is not the image that was recorded",
-            hint="nothing was changed; 'tykky lock --rebase' and 'tykky build' take what the parent has now",
-        )
+        raise _altered(layer)
