@@ -41,7 +41,8 @@ test-workflows: setup ## Dask, Snakemake, submitit, joblib, JupyterLab, debugger
 	tests/hosts/setup.sh workflows
 	$(bin)/python -m pytest -m workflows $(ARGS)
 
-test-thorough: setup ## of what make test takes a sample, all; but see test-crash
+test-thorough: setup ## of what make test and test-hosts take a sample, all; but see test-crash (root; changes this machine)
+	tests/hosts/setup.sh
 	$(bin)/python -m pytest $(workers) -m 'thorough and not cluster and not workflows' --ignore tests/crash $(ARGS)
 
 test-crash: setup ## a kill, EIO or a full disk at each of some hundred points (ten minutes)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conformance.conftest import MANY, Bench
 from tests.conformance.left import left
-from tests.living import naming, until
+from tests.living import until
 
 ARGUMENTS = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(os.fsencode(a) for a in sys.argv[1:]))"
 
@@ -477,13 +477,13 @@ def test_waiting_for_nothing_left_over(bench: Bench, kind: str):
     text = "import os, time; print('up', flush=True); print(os.getpid(), flush=True); time.sleep(60)"
     with _started(bench, environment, text) as running:
         program = int(running.stdout.readline())
-        assert naming(environment)
+        assert left(environment)
         os.kill(program, signal.SIGKILL)
         running.wait(30)
-    until(lambda: not naming(environment))
+    until(lambda: not left(bench.place))
     assert str(environment) not in Path("/proc/self/mountinfo").read_text()
-    left = [path.name for path in (bench.place / "home" / "run").rglob("*") if path.is_file()]
-    assert [name for name in left if not name.startswith("probe2-")] == []
+    files = [path.name for path in (bench.place / "home" / "run").rglob("*") if path.is_file()]
+    assert [name for name in files if not name.startswith("probe2-")] == []
 
 
 @pytest.mark.timeout(1200)
@@ -496,7 +496,7 @@ def test_many_launches_leave_nothing(bench: Bench, kind: str, many: int):
     mounted = Path("/proc/self/mountinfo").read_text()
     environ = bench.environ(TMPDIR=str(scratch))
     bench.run("/bin/sh", "-c", MANY, environment, many, timeout=1200, env=environ)
-    until(lambda: not naming(environment))
+    until(lambda: not left(bench.place))  # whose servers hold all mounts there are, in namespaces of their own
     assert Path("/proc/self/mountinfo").read_text() == mounted
     assert list(scratch.iterdir()) == []
     files = {path.name for path in (bench.place / "home").rglob("*") if path.is_file()}

@@ -92,7 +92,10 @@ def test_python_m_venv_with_its_pip(bench: Bench, kind: str):
     bench.run(place / "bin" / "python", "-m", "venv", venv)
     said = bench.run(venv / "bin" / "pip", "--version").stdout
     assert said.startswith("pip ") and f"from {venv}/lib/" in said
-    assert "pip" in bench.run(venv / "bin" / "python", "-m", "pip", "list", "--disable-pip-version-check").stdout
+    bench.run(venv / "bin" / "pip", "install", "--no-index", "--disable-pip-version-check", own_wheel(bench))
+    assert "own" in bench.run(venv / "bin" / "python", "-m", "pip", "list", "--disable-pip-version-check").stdout
+    bench.run(place / "bin" / "python", "-m", "venv", "--system-site-packages", "--without-pip", "--upgrade", venv)
+    assert bench.run(venv / "bin" / "own", "a b").stdout == f"{venv}/bin/python middle ['a b']\n"
 
 
 @KINDS

@@ -166,6 +166,35 @@ def test_it_grows_step_by_step(family: Family) -> None:
     assert run([mine / "bin" / "python", "-c", CHILD]) == "1.0 1\n"
 
 
+def test_what_verify_says_of_an_image_that_another_one_lends(family: Family) -> None:
+    mine = family.built("gamma")
+    image = Path(record(mine)["layers"][0]["image"])  # type: ignore[index]
+    image.unlink()
+    assert family.child.tykky("verify", "mine", "-q", status=11).err == (
+        f"error: {image} is missing\n\n"
+        f"hint: who keeps {family.base} has to repair it, or 'tykky lock --rebase' takes what is there\n"
+    )
+
+
+def test_it_cannot_extend_itself(family: Family) -> None:
+    mine = family.built("gamma")
+    family.ask("gamma", "epsilon", extends="./mine").tykky("lock")
+    assert family.child.tykky("build", status=2).err == (
+        f"error: {mine} is what it extends itself\n\nhint: name another directory with --prefix, or correct 'extends'\n"
+    )
+
+
+def test_two_children_of_one_parent_are_not_shown_together(family: Family, tmp_path: Path) -> None:
+    mine = family.built("gamma")
+    sibling = Desk(tmp_path / "sibling")
+    sibling.directory.mkdir()
+    other = Family(family.parent, sibling, family.house, family.home).built("epsilon", extends=str(family.base))
+    assert family.child.tykky("run", mine, "--with", other, "--", "python", status=2).err == (
+        f"error: {mine} and {other} both have the prefix /tykky/base: one mount shows one of them\n\n"
+        "hint: both extend another one, whose prefix they have: ask for what both add in one tykky.toml\n"
+    )
+
+
 def test_there_is_no_way_back_to_what_the_parent_removed(family: Family, wheels_spec: Callable[..., str]) -> None:
     mine = family.built("gamma")
     image = Path(record(mine)["layers"][0]["image"])  # type: ignore[index]
@@ -191,6 +220,35 @@ def test_a_child_of_a_child_by_the_sites_names(family: Family, tmp_path: Path) -
     for lender in (family.base, mine):
         leases = read_leases(EnvironmentDirectory(lender))
         assert str(third) in [lease.environment for lease in leases]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (
+            "gone",
+            "it is gone\n"
+            "hint: nothing was changed; 'tykky lock --rebase' and 'tykky build' take what the parent has now",
+        ),
+        (
+            "altered",
+            "it is not the image that was recorded\nhint: nothing was changed; do not use it, and tell its owner",
+        ),
+    ],
+)
+def test_vendor_brings_all_or_nothing(family: Family, tmp_path: Path, how: str, said: str) -> None:
+    mine = family.built("gamma")
+    grandchild = Desk(tmp_path / "grandchild")
+    grandchild.directory.mkdir()
+    third = Family(family.parent, grandchild, family.house, family.home).built("epsilon", extends=str(mine))
+    before = images(third)
+    (last,) = (mine / ".tykky" / "layers").glob("*.sqfs")
+    if how == "gone":
+        last.unlink()
+    else:
+        last.write_bytes(bytes(last.stat().st_size))
+    assert error(grandchild.tykky("vendor", third, status=11)) == f"{last} cannot be brought: {said}\n"
+    assert images(third) == before
 
 
 def test_the_parent_moves_on_and_the_child_follows_when_asked(family: Family, wheels_spec: Callable[..., str]) -> None:

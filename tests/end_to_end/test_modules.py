@@ -157,9 +157,18 @@ def test_where_it_is_written(desk: Desk) -> None:
     assert (desk.directory / "modules/demo.lua").read_text() == text
     assert desk.tykky("module", "env", "-o", "new/x.lua", "-q").out == ""
     assert (desk.directory / "new/x.lua").read_text() == text
-    answer = json.loads(desk.tykky("module", "env", "-o", "modules", "--version", "3", "--json").out)
-    assert (answer["file"], answer["name"], answer["version"]) == ("modules/demo/3.lua", "demo", "3")
-    assert (desk.directory / "modules/demo/3.lua").stat().st_mode & 0o777 == 0o666 & ~_umask()
+    (desk.directory / "versions").mkdir()
+    answer = json.loads(desk.tykky("module", "env", "-o", "versions", "--version", "3", "--json").out)
+    assert (answer["file"], answer["name"], answer["version"]) == ("versions/demo/3.lua", "demo", "3")
+    assert (desk.directory / "versions/demo/3.lua").stat().st_mode & 0o777 == 0o666 & ~_umask()
+    # Beside versions a module without one would never be loaded.
+    assert desk.tykky("module", "env", "-o", "versions", status=2).err == (
+        "error: versions/demo has versions of this module\n\nhint: give this one a --version too\n"
+    )
+    assert desk.tykky("module", "env", "-o", "modules", "--version", "3", status=2).err == (
+        "error: modules/demo.lua is this module without a version\n\n"
+        "hint: remove it, or leave --version out to renew it\n"
+    )
     (desk.directory / "link").symlink_to("env")
     assert f'setenv("TYKKY_PREFIX", "{desk.directory}/link")' in desk.tykky("module", "link").out
     assert f'setenv("TYKKY_PREFIX", "{desk.directory}/env")' in desk.tykky("module", "modules/../env").out

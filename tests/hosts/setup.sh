@@ -30,7 +30,7 @@ fail() { printf 'test host: %s\n' "$*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail 'needs root (it adds a user, installs packages and sets the mode of /dev/fuse)'
 
-REQUIRED='squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static bubblewrap rsync strace util-linux xz-utils
+REQUIRED='squashfs-tools squashfuse fuse3 uidmap patchelf busybox-static bubblewrap python3-venv rsync strace util-linux xz-utils
     zsh ksh93u+m mksh fish environment-modules tcl8.6 lua5.3 lua-posix lua-filesystem lua-term lua-json'
 # The tests start their own daemons. Of the host's, without a configuration, only munged may start by itself.
 # libpmix-dev: Slurm opens the library by the name that only it has.

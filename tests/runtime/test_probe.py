@@ -103,6 +103,30 @@ def test_versions_of_mksquashfs(host: Host, tmp_path: Path, version: str, status
     assert (found.status, found.detail) == (status, f"{tmp_path}/bin/mksquashfs: {detail}")
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "key"),
+    [
+        ("mksquashfs", "missing", "mksquashfs"),
+        ("squashfuse_ll", "missing", "squashfuse"),
+        ("apptainer", "warn", "apptainer"),
+    ],
+)
+def test_a_program_of_the_site_that_is_not_there(tmp_path: Path, name: str, status: str, key: str):
+    """That is what is wrong, whatever there is on PATH."""
+    found = probe_host(Host(programs={name: "/nowhere/x"}), tmp_path, tmp_path)
+    (one,) = (finding for finding in found if finding.name == name)
+    advice = f"site.toml names it: correct {key} under [programs]"
+    assert one == Finding(name, status, "/nowhere/x cannot be started", advice)
+
+
+def test_a_scratch_directory_that_cannot_be_written(host: Host, tmp_path: Path):
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    tmp_path.chmod(0o555)
+    one = next(scratch_space(tmp_path))
+    assert (one.status, one.detail) == ("missing", f"{tmp_path} cannot be written")
+
+
 def test_a_mksquashfs_that_does_not_start(host: Host, tmp_path: Path):
     put(tmp_path, "mksquashfs", "echo 'libzstd.so.1: cannot open' >&2; exit 127")
     assert image_tool(host) == Finding(

@@ -221,9 +221,9 @@ def test_owners_that_nobody_knows(place):
         '[trust]\nowners = [\n  "root",\n  "no-such-user",\n  7, "root", "a\\u0000"]\n'
     )
     assert refused(place)[0] == [
-        "etc/site.toml:4: trust.owners[1]: no user 'no-such-user' is known on this host",
+        "etc/site.toml:4: trust.owners[1]: no user 'no-such-user' is known on this host; write a number",
         "etc/site.toml:5: trust.owners[3]: 'root' is listed twice",
-        "etc/site.toml:5: trust.owners[4]: no user 'a\\x00' is known on this host",
+        "etc/site.toml:5: trust.owners[4]: no user 'a\\x00' is known on this host; write a number",
     ]
     (place / "etc/site.toml").write_text('[trust]\nowners = ["root", true, -1, "", 4294967295]\nowner = "root"\n')
     assert refused(place)[0] == [

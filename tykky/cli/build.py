@@ -27,7 +27,7 @@ from tykky.environment.publish import check_place
 from tykky.environment.registry_root import RegistryRoot
 from tykky.environment.root_image import Named, root_record
 from tykky.environment.sole import sole
-from tykky.errors import TykkyError
+from tykky.errors import TykkyError, UsageError
 from tykky.layers.keys import counted
 from tykky.lock.read import read_lock
 from tykky.process import Commands
@@ -165,6 +165,11 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
         return replace(plan, root=_registry_root(plan) or named_root())
 
     check_place(target)
+    parent = source.lock.parent
+    if parent is not None and os.path.realpath(target) == parent.path:
+        raise UsageError(
+            f"{target} is what it extends itself", hint="name another directory with --prefix, or correct 'extends'"
+        )
     seen = EnvironmentDirectory(target).moment()
     plan = planned()
     for drift in drifted_sources(source.lock, source.directory) if wish.check else ():

@@ -91,6 +91,13 @@ def _absolute(directory: Path) -> Path:
 def _target(output: Path, module: ModuleFile, form: Format) -> Path:
     """Return the file to write. Raises `UsageError` for one that Lmod would not read."""
     if output.is_dir():
+        one, several = output / (f"{module.name}.lua" if form == "lmod" else module.name), output / module.name
+        if module.version is None and several.is_dir():
+            raise UsageError(f"{several} has versions of this module", hint="give this one a --version too")
+        if module.version is not None and one.is_file():
+            raise UsageError(
+                f"{one} is this module without a version", hint="remove it, or leave --version out to renew it"
+            )
         return output / module.place(form)
     if form == "lmod" and output.suffix != ".lua":
         raise UsageError(

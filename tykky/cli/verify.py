@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tykky.cli.clicks import click
@@ -43,11 +44,7 @@ def command(directory: Path, number: int | None, full: bool, as_json: bool, verb
         changed = None if root is None else verify_root(environment, root, phase.advance)
     bad = [verdict for verdict in verdicts if verdict.problem is not None]
     if bad:
-        names = " ".join(verdict.image.name for verdict in bad)
-        raise EnvironmentDirectoryError(
-            "\n".join(str(verdict.problem) for verdict in bad),
-            hint=f"remove {names} from {bad[0].image.parent} and run 'tykky build', which makes it again from the lock",
-        )
+        raise EnvironmentDirectoryError("\n".join(str(verdict.problem) for verdict in bad), hint=_hint(bad))
     if root is not None and changed is not None:
         raise EnvironmentDirectoryError(changed, hint=_root_hint(environment, root))
     if as_json:
@@ -55,6 +52,20 @@ def command(directory: Path, number: int | None, full: bool, as_json: bool, verb
     elif not quiet:
         count = len(verdicts) + (root is not None)
         print(f"{directory}: {count} image{'s' if count != 1 else ''} as they were made")
+
+
+def _hint(bad: Sequence[Verdict]) -> str:
+    own = [verdict.image for verdict in bad if not verdict.layer.lent]
+    lenders = sorted({str(verdict.image.parents[2]) for verdict in bad if verdict.layer.lent})
+    hints = []
+    if own:
+        names = " ".join(image.name for image in own)
+        hints.append(f"remove {names} from {own[0].parent} and run 'tykky build', which makes it again from the lock")
+    if lenders:
+        hints.append(
+            f"who keeps {' and '.join(lenders)} has to repair it, or 'tykky lock --rebase' takes what is there"
+        )
+    return "; ".join(hints)
 
 
 def _root_hint(environment: EnvironmentDirectory, root: RootRecord) -> str:

@@ -157,7 +157,7 @@ def disk_errors(prefix: Path, scratch_directory: Path | None) -> Iterator[None]:
         if f"{where}/".startswith((f"{prefix}/", f"{prefix.parent}/.{prefix.name}.tykky-")):
             hint = FULL_PLACE_HINT if hint else "the environment directory is made there; choose another --prefix"
         elif hint is None and scratch_directory is not None and where.is_relative_to(scratch_directory):
-            hint = f"scratch directories are made in {scratch_directory}; set TMPDIR to choose"
+            hint = f"scratch directories are made in {scratch_directory}: [build] scratch of site.toml, or else TMPDIR"
         raise BuildError(f"{where}: {said[:1].lower()}{said[1:]}", hint=hint) from None
 
 

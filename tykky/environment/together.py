@@ -76,6 +76,8 @@ def _check_pair(first: Member, second: Member) -> None:
         for child, parent in ((first, second), (second, first)):
             if child.record.parent and Path(os.path.realpath(child.record.parent)) == parent.real:
                 hint = f"{child.path} extends {parent.path}, and has all of it"
+        if first.record.parent and second.record.parent:
+            hint = "both extend another one, whose prefix they have: ask for what both add in one tykky.toml"
         raise UsageError(
             f"{first.path} and {second.path} both have the prefix {first.record.prefix}: one mount shows one of them",
             hint=hint,

@@ -31,6 +31,8 @@ _ENOUGH_MEMORY = 2 * _GIB
 _UNSHARE = (2, 36)  # --map-user and --map-group
 _PROBE_PREFIX = "/tykky/probe"
 
+# What [programs] of site.toml calls them.
+_KEYS = {"squashfuse_ll": "squashfuse"}
 _GET = {
     "squashfuse_ll": "install squashfuse (Debian, EL with EPEL, conda-forge); Apptainer's packages bring one too",
     "unshare": "install util-linux 2.36 or newer (Debian 11, EL 9; conda-forge has it)",
@@ -123,6 +125,15 @@ def user_namespaces(host: Host) -> Finding:
     return Finding(name, "missing", reason, advice)
 
 
+def _named_amiss(host: Host, name: str, status: Status) -> Finding | None:
+    """Say that site.toml names a program that cannot be started; None if it names none, or one that can."""
+    path = host.programs.get(name)
+    if path is None or os.access(path, os.X_OK):
+        return None
+    key = _KEYS.get(name, name)
+    return Finding(name, status, f"{path} cannot be started", f"site.toml names it: correct {key} under [programs]")
+
+
 def fuse_device(host: Host) -> Finding:
     """Say whether /dev/fuse can be opened for reading and writing."""
     advice = "ask the administrators for mode 666 of /dev/fuse (the package fuse3 sets it)"
@@ -156,9 +167,7 @@ def _squashfuse(host: Host) -> Finding:
         if not places:
             return Finding(name, "missing", "not on PATH, nor beside an Apptainer", _GET[name])
         return Finding(name, "ok", f"{places[0]} (Apptainer's own)")
-    if not os.access(path, os.X_OK):
-        return Finding(name, "missing", f"{path} cannot be executed", _GET[name])
-    return Finding(name, "ok", path)
+    return _named_amiss(host, name, "missing") or Finding(name, "ok", path)
 
 
 def _apptainer_path(host: Host) -> str | None:
@@ -167,6 +176,9 @@ def _apptainer_path(host: Host) -> str | None:
 
 def _apptainer(host: Host) -> Iterator[Finding]:
     path = _apptainer_path(host)
+    if (amiss := _named_amiss(host, "apptainer", "warn")) is not None:
+        yield amiss
+        return
     if path is None:
         yield Finding("apptainer", "warn", "neither apptainer nor singularity is on PATH", _GET["apptainer"])
         return
@@ -207,6 +219,8 @@ def _apptainer_settings(file: Path) -> Iterator[Finding]:
 def image_tool(host: Host) -> Finding:
     """Say which mksquashfs is there and what is known against its version."""
     name = "mksquashfs"
+    if (amiss := _named_amiss(host, name, "missing")) is not None:
+        return amiss
     path = host.programs.get(name) or shutil.which(name)
     if path is None:
         return Finding(name, "missing", "not on PATH", _GET[name])
@@ -233,6 +247,10 @@ def scratch_space(scratch: Path) -> Iterator[Finding]:
             if name == "scratch":
                 advice = "set TMPDIR, or [build] scratch in site.toml, to a directory on this node"
                 yield Finding(name, "missing", f"{place}: {(error.strerror or '').lower()}", advice)
+            continue
+        if name == "scratch" and not os.access(place, os.W_OK | os.X_OK):
+            advice = "name one that all may write to under [build] scratch in site.toml, or none: then TMPDIR counts"
+            yield Finding(name, "missing", f"{place} cannot be written", advice)
             continue
         free = state.f_bavail * state.f_frsize
         detail = f"{place}: {free / _GIB:.1f} GiB free"
@@ -275,17 +293,20 @@ def file_guards(target: Path) -> Finding:
 
 def backends(host: Host, scratch: Path) -> Iterator[Finding]:
     """Try each backend with two real images."""
-    with tempfile.TemporaryDirectory(prefix="tykky-doctor-", dir=scratch if scratch.is_dir() else None) as folder:
+    usable_scratch = scratch.is_dir() and os.access(scratch, os.W_OK | os.X_OK)
+    with tempfile.TemporaryDirectory(prefix="tykky-doctor-", dir=scratch if usable_scratch else None) as folder:
+        packer = host.programs.get("mksquashfs")
+        launched = {name: path for name, path in host.programs.items() if name != "mksquashfs"}
         images = [Path(folder) / "bottom.sqfs", Path(folder) / "top.sqfs"]
         try:
             for image in images:
-                make_host_image(image, _PROBE_PREFIX, ())
+                make_host_image(image, _PROBE_PREFIX, (), program=Path(packer) if packer else None)
         except ToolError as error:
             yield from (Finding(f"backend {name}", "missing", error.reason, error.hint) for name in BACKENDS)
             return
         stack = Stack(_PROBE_PREFIX, tuple(map(str, images)))
         for name in BACKENDS:
-            yield _backend(name, Inside(Path(folder) / name, (name,), host.programs, binds=host.binds), stack)
+            yield _backend(name, Inside(Path(folder) / name, (name,), launched, binds=host.binds), stack)
 
 
 def _backend(name: str, inside: Inside, stack: Stack) -> Finding:

@@ -32,7 +32,10 @@ def _owners(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
         try:
             uid_of(owner)
         except UnknownUser:
-            yield ("trust", "owners", index), f"no user {owner!r} is known on this host"
+            yield (
+                ("trust", "owners", index),
+                f"no user {owner!r} is known on this host; write a number",
+            )
 
 
 def bytes_of(size: str) -> int:

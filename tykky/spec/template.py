@@ -34,7 +34,7 @@ python = {python}
 """
 
 _EXTENDS = """\
-extends = {extends}  # what this environment adds to: a directory, or a name of 'tykky list'
+extends = {extends}  # what this environment adds to: a directory, or a name in site.toml
 """
 
 _ADDED = """
