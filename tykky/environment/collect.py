@@ -20,7 +20,7 @@ from tykky.environment.leftovers import leftovers
 from tykky.environment.publish import cannot_write
 from tykky.environment.scratch import remove_tree, scratch_left_behind
 from tykky.errors import EnvironmentDirectoryError
-from tykky.guard.ownership import make_private, private_name
+from tykky.guard.ownership import make_private
 from tykky.store.images import flush_file
 
 _NAMED = re.compile(r"([0-9a-f]{64})\.(?:sqfs|manifest)")
@@ -95,10 +95,7 @@ def carry_out(directory: EnvironmentDirectory, collection: Collection, on_bytes:
     try:
         going = [removal.generation for removal in collection.removals if removal.generation is not None]
         if (latest := directory.next_number() - 1) in going:
-            staged = directory.generations / private_name(".stage-")
-            staged.write_text(f"{latest}\n")
-            staged.chmod(0o644)  # for who shares it, whatever our umask
-            staged.replace(directory.highest)
+            _remember(directory, latest)
         for removal in collection.removals:
             if removal.generation is not None:
                 _set_aside(directory, removal.paths[0])
@@ -211,6 +208,18 @@ def _leftovers(directory: EnvironmentDirectory, scratch_parents: Iterable[Path])
     """Return what builds of this host that were killed have left: in P, beside P, and where they work."""
     scratch = [path for parent in dict.fromkeys(scratch_parents) for path in scratch_left_behind(parent)]
     return [Removal(f"leftover {path}", (path,), _size(path)) for path in (*leftovers(directory), *scratch)]
+
+
+def _remember(directory: EnvironmentDirectory, latest: int) -> None:
+    """Keep a number from being given again."""
+    private = make_private(directory.generations, ".stage-")
+    try:
+        staged = private / "highest"
+        staged.write_text(f"{latest}\n")
+        staged.chmod(0o644)  # for who shares the directory, whatever our umask
+        staged.replace(directory.highest)
+    finally:
+        remove_tree(private)
 
 
 def _set_aside(directory: EnvironmentDirectory, folder: Path) -> None:
