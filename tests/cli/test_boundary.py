@@ -36,7 +36,7 @@ def test_an_error_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out) == {
         "error": "EnvironmentDirectoryError",
         "reason": "/nowhere: no such directory",
-        "hint": "build it with 'tykky build'",
+        "hint": "build it with 'tykky build'; 'tykky list' shows what there is",
         "output": None,
         "exit-code": 11,
     }

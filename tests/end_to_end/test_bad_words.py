@@ -107,7 +107,10 @@ def test_options_after_the_directory_are_the_programs(environment: Path, dashes:
 def test_a_programs_options_do_not_change_our_errors(desk: Desk) -> None:
     failed = desk.tykky("run", "nowhere", "--", "prog", "--json", "-v", status=11)
     missing = f"{desk.directory}/nowhere: no such directory"
-    assert (failed.out, failed.err) == ("", f"error: {missing}\n\nhint: build it with 'tykky build'\n")
+    assert (failed.out, failed.err) == (
+        "",
+        f"error: {missing}\n\nhint: build it with 'tykky build'; 'tykky list' shows what there is\n",
+    )
     as_json = desk.tykky("run", "--json", "nowhere", "--", "prog", status=11)
     assert json.loads(as_json.out)["reason"] == missing
 

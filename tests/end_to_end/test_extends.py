@@ -545,6 +545,15 @@ def test_a_launch_looks_at_what_is_lent(family: Family, monkeypatch: pytest.Monk
     assert "published generation 2 " in family.child.tykky("build").out
     run(program)
     assert "is up to date" in family.child.tykky("build").out
+    # With its old time it passes launches, and no build: its status has changed all the same.
+    status = image.stat()
+    image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    failed = family.child.tykky("build", status=11)
+    assert error(failed).startswith(f"{image} is not what the lock says: expected sha256 ")
+    image.write_bytes(content)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "is up to date" in family.child.tykky("build").out
     # Who repairs an image puts another file there: launches go on, and the next build looks whether it is the same.
     image.rename(image.with_suffix(".old"))
     image.write_bytes(content)

@@ -666,7 +666,8 @@ def test_on_a_read_only_file_system(desk: Desk, grown: Path, verb: str) -> None:
 @pytest.mark.parametrize("verb", ["history", "diff", "rollback", "tree", "flatten", "gc", "verify"])
 def test_what_is_no_environment(desk: Desk, verb: str) -> None:
     assert desk.tykky(verb, "nowhere", status=11).err == (
-        f"error: {desk.directory}/nowhere: no such directory\n\nhint: build it with 'tykky build'\n"
+        f"error: {desk.directory}/nowhere: no such directory\n\n"
+        "hint: build it with 'tykky build'; 'tykky list' shows what there is\n"
     )
     failed = json.loads(desk.tykky(verb, ".", "--json", status=11).out)
     assert failed["reason"] == f"{desk.directory} is no environment directory"

@@ -139,7 +139,11 @@ def test_mistakes(desk: Desk, home: Path) -> None:
     prefix = "both have the prefix /tykky/aaa: one mount shows one of them"
     another = "give one of them another name in [environment] of its tykky.toml, and build it"
     expected = {
-        (a, "nowhere"): (f"{place}/nowhere: no such directory", "build it with 'tykky build'", 11),
+        (a, "nowhere"): (
+            f"{place}/nowhere: no such directory",
+            "build it with 'tykky build'; 'tykky list' shows what there is",
+            11,
+        ),
         (a, b, "link"): (f"{place}/link is {a} itself", "name another environment with --with", 2),
         (a, b, b): (f"{b} is {b} itself", "name another environment with --with", 2),
         (a, same): (f"{a} and {same} {prefix}", another, 2),

@@ -179,6 +179,7 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
         return
     publisher = LaunchPublisher(site)
     started = time.monotonic()
+    lent.check(cache_directory(os.environ), reporter)
     built = unchanged(plan, publisher)
     if built is None or is_unfinished(EnvironmentDirectory(target)):
         with sole(target, "build", wait=wish.wait, say=reporter.note), logged() as log:
@@ -186,7 +187,6 @@ def _build(source: Source, target: Path, wish: Wish, output: Output) -> None:
                 plan = planned()  # another build, or a gc, has ended meanwhile
             if plan.missing and plan.why not in ("", ASKED_FOR, SITE_FLATTENS):
                 reporter.note(f"{'made anew on its parent' if plan.target.lent else 'no delta'}: {plan.why}")
-            lent.check(cache_directory(os.environ), reporter)
             workshop = open_workshop(site, open_access(site, offline=wish.offline), Commands(log=log), reporter)
             built = carry_out(
                 plan, publisher, workshop, reporter, scratch_directory=site.scratch, keep=wish.keep, tiers=tiers

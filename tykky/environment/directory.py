@@ -329,7 +329,9 @@ def is_of_ancestor(path: Path) -> bool:
 def no_environment(path: Path) -> EnvironmentDirectoryError:
     """Return the error for a directory that should be an environment and is not."""
     if not path.exists():
-        return EnvironmentDirectoryError(f"{path}: no such directory", hint="build it with 'tykky build'")
+        return EnvironmentDirectoryError(
+            f"{path}: no such directory", hint="build it with 'tykky build'; 'tykky list' shows what there is"
+        )
     if not path.is_dir():
         return EnvironmentDirectoryError(f"{path} is a file, not an environment directory")
     if is_of_ancestor(path):
