@@ -45,14 +45,19 @@ def variables(bench: Bench) -> dict[str, str]:
     return {**bench.environ(), "PATH": path, "PYTHONPATH": f"{PROJECT}:{SITE}", "TMPDIR": str(bench.place / "tmp")}
 
 
-def test_conda_pypi_sources_and_scripts(bench: Bench, tykky: list[str], conda_channel: Path) -> None:
-    channel = bench.place / "channel"
-    shutil.copytree(conda_channel, channel)
-    (bench.place / "tmp").mkdir()
+def name_programs(bench: Bench) -> None:
+    """Have the case's Apptainer named in its user's site.toml, as a site names its own."""
     if bench.case.programs:
         site = bench.place / "home" / ".config" / "tykky" / "site.toml"
         site.parent.mkdir(parents=True)
         site.write_text("[programs]\n" + "".join(f"{name} = {path!r}\n" for name, path in bench.case.programs.items()))
+
+
+def test_conda_pypi_sources_and_scripts(bench: Bench, tykky: list[str], conda_channel: Path) -> None:
+    channel = bench.place / "channel"
+    shutil.copytree(conda_channel, channel)
+    (bench.place / "tmp").mkdir()
+    name_programs(bench)
     house = bench.place / "wheels"
     make_wheel(house, "alpha", "1.0", files={"alpha/__init__.py": "VERSION = 'alpha'\n"})
     project = make_project(bench.place / "ext", "ext", "0.1", files={"ext/__init__.py": "VERSION = 'ext'\n"})

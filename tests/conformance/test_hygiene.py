@@ -217,6 +217,12 @@ def test_no_subordinate_ids(
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{environment}/bin/python\n", "")
 
 
+def refused(bench: Bench, error: str, environ: dict[str, str], *argv: object) -> subprocess.CompletedProcess[str]:
+    """Run a program as the case's user where the kernel answers `error` to who wants a user namespace."""
+    words = [sys.executable, "-I", AS_USER, f"--no-userns={error}", bench.case.user, *argv]
+    return subprocess.run(words, env=environ, cwd=bench.place, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("error", "said"), [("ENOSPC", "No space left on device"), ("EPERM", "Operation not permitted")]
 )
@@ -226,18 +232,13 @@ def test_no_user_namespaces(bench: Bench, kind: str, error: str, said: str):
         pytest.skip("root needs none")
     place = bench.environment(kind=kind, launched=False)
     python = place / "bin" / "python"
-
-    def refused(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-I", AS_USER, f"--no-userns={error}", bench.case.user, python, "-c", WHO]
-        return subprocess.run(words, env=environ, cwd=bench.place, capture_output=True, text=True, check=False)
-
-    done = refused(bench.environ())
+    done = refused(bench, error, bench.environ(), python, "-c", WHO)
     if bench.case.programs.get("apptainer") == str(SETUID):
         assert (done.stdout, done.stderr) == (f"{python}\n", "")
         # Nothing is forced: what cannot work is passed by.
         environ = bench.environ()
         del environ["TYKKY_BACKEND"]
-        assert refused(environ).stdout == f"{python}\n"
+        assert refused(bench, error, environ, python, "-c", WHO).stdout == f"{python}\n"
         return
     assert (done.returncode, done.stdout) == (125, "")
     first, why, more = done.stderr.splitlines(keepends=True)
@@ -264,8 +265,7 @@ def test_user_namespaces_that_are_refused_after_a_good_launch(bench: Bench, erro
     free = replace(bench, case=replace(bench.case, userns=True))
     for _ in range(2):
         assert free.run(*launch, env=environ).stdout == "True\n"
-        words = [sys.executable, "-I", AS_USER, f"--no-userns={error}", bench.case.user, *launch]
-        done = subprocess.run(words, env=environ, cwd=bench.place, capture_output=True, text=True, check=False)
+        done = refused(bench, error, environ, *launch)
         assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.conformance.cases import USERNS
 from tests.conformance.conftest import Bench
 from tests.conformance.stage import Images, make_images
-from tests.conformance.test_build import tykky, variables
+from tests.conformance.test_build import name_programs, tykky, variables
 from tests.living import until
 from tykky.environment.directory import GenerationRecord, LayerRecord
 from tykky.runtime.model import Beside, Launch, Stack
@@ -230,10 +230,7 @@ def recorded(place: Path) -> Path:
 
 def test_by_the_command_line(bench: Bench, make_other: Callable[..., Path], tykky: list[str], kind: str):
     first, one = recorded(bench.environment("A", kind, launched=False)), recorded(make_other("one"))
-    if bench.case.programs:
-        site = bench.place / "home" / ".config" / "tykky" / "site.toml"
-        site.parent.mkdir(parents=True)
-        site.write_text("[programs]\n" + "".join(f"{name} = {path!r}\n" for name, path in bench.case.programs.items()))
+    name_programs(bench)
     pythons = [place / "bin" / "python" for place in (first, one)]
     command = [*tykky, "run", first, "--with", one, "--", "python", "-c", SEVERAL, *pythons]
     done = bench.run(*command, env=variables(bench))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from tests.conformance.conftest import Bench
 from tests.conformance.left import left
 from tests.conformance.stage import host_python
-from tests.conformance.test_build import MINOR, tykky, variables
+from tests.conformance.test_build import MINOR, name_programs, tykky, variables
 from tests.living import until
 from tests.wheelmaker import make_wheel
 
@@ -62,10 +61,7 @@ def desk(bench: Bench, tykky: list[str], kind: str, request: pytest.FixtureReque
     for version in ("1.0", "1.1"):
         files = dict.fromkeys(("alpha.py", "late.py"), f"VERSION = {version!r}\n")
         make_wheel(house, "alpha", version, files=files)
-    site = bench.place / "home" / ".config" / "tykky" / "site.toml"
-    site.parent.mkdir(parents=True)
-    if programs := bench.case.programs:
-        site.write_text("[programs]\n" + "".join(f"{name} = {json.dumps(path)}\n" for name, path in programs.items()))
+    name_programs(bench)
     conda, python = "", f'python = "{host_python()}"\n'
     if kind == "conda":
         channel = bench.place / "channel"

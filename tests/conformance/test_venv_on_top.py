@@ -13,9 +13,9 @@ from packaging.requirements import Requirement
 
 from tests.conformance.conftest import Bench
 from tests.conformance.lab import Lab, lab, labs
-from tests.conformance.stage import PREFIX, host_python, publish
+from tests.conformance.stage import host_python
+from tests.conformance.test_running_jobs import switch
 from tests.wheelmaker import make_wheel
-from tykky.runtime.model import Launch, Stack
 
 __all__ = ["lab", "labs"]
 
@@ -122,7 +122,7 @@ def test_it_moves_along_with_an_update(bench: Bench, kind: str):
     venv = bench.place / "v"
     bench.run(place / "bin" / "python", "-m", "venv", "--without-pip", "--system-site-packages", venv)
     assert bench.run(venv / "bin" / "python", "-c", THING).stdout == "middle\n"
-    update(bench, place, kind)
+    switch(bench, place, 2, layers=1)
     assert bench.run(venv / "bin" / "python", "-c", THING).stdout == "bottom\n"
     assert who(bench, venv / "bin" / "python") == [str(venv / "bin" / "python"), str(venv), str(place)]
 
@@ -136,7 +136,7 @@ def test_uv_venv_and_a_package_in_it(bench: Bench, uv: str, kind: str):
     bench.run(uv, "venv", *options, "--python", place / "bin" / "python", "--system-site-packages", venv)
     bench.run(uv, "pip", "install", *options, "--python", venv / "bin" / "python", wheel)
     check_use(bench, place, venv)
-    update(bench, place, kind)
+    switch(bench, place, 2, layers=1)
     said = bench.run(venv / "bin" / "own").stdout
     assert said == f"{venv}/bin/python bottom []\n"
 
@@ -159,7 +159,7 @@ def test_virtualenv_and_a_package_in_it(bench: Bench, virtualenv: Path, kind: st
     options = (ALONE, "--no-seed", "--system-site-packages")
     bench.run(host_python(), virtualenv, *options, "--python", venv / "bin" / "python", on_top)
     assert who(bench, on_top / "bin" / "python") == [str(on_top / "bin" / "python"), str(on_top), str(place)]
-    update(bench, place, kind)
+    switch(bench, place, 2, layers=1)
     for made in (venv, on_top):
         assert bench.run(made / "bin" / "python", "-c", THING).stdout == "bottom\n"
 
@@ -177,13 +177,6 @@ def test_virtualenv_as_a_package_of_the_environment(lab: Lab):
     assert known == [str(python), str(venv), str(lab.place)]
     assert [file.partition("/lib/")[0] for file in files] == [str(lab.place), str(venv)]
     assert lab.run(venv / "bin" / "pip", "--version").stdout.split()[3].startswith(str(venv))
-
-
-def update(bench: Bench, place: Path, kind: str) -> None:
-    """Publish a second generation, of the bottom image alone."""
-    stack = Stack(PREFIX, (f".tykky/layers/{kind}-0.sqfs",))
-    publish(place, 2, Launch(stack, name="demo", programs=bench.case.programs))
-    bench.case.own(place)
 
 
 def own_wheel(bench: Bench) -> Path:

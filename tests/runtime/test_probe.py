@@ -113,7 +113,9 @@ def test_versions_of_mksquashfs(host: Host, tmp_path: Path, version: str, status
 )
 def test_a_program_of_the_site_that_is_not_there(tmp_path: Path, name: str, status: str, key: str):
     """That is what is wrong, whatever there is on PATH."""
-    found = probe_host(Host(programs={name: "/nowhere/x"}), tmp_path, tmp_path)
+    gone = "/nowhere/x"
+    host = Host(packer=Path(gone)) if name == "mksquashfs" else Host(programs={name: gone})
+    found = probe_host(host, tmp_path, tmp_path)
     (one,) = (finding for finding in found if finding.name == name)
     advice = f"site.toml names it: correct {key} under [programs]"
     assert one == Finding(name, status, "/nowhere/x cannot be started", advice)

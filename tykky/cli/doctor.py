@@ -47,9 +47,12 @@ def command(directory: Path, as_json: bool, verbose: bool, quiet: bool) -> int:
       tykky doctor --json               findings, backends and settings for a program
     """
     site = load_site(os.environ)
-    packer = site.program("mksquashfs")
-    programs = site_programs(site) | ({} if packer is None else {"mksquashfs": str(packer)})
-    host = Host(programs=programs, binds=site_binds(site), image_tool_problem=known_problem)
+    host = Host(
+        programs=site_programs(site),
+        packer=site.program("mksquashfs"),
+        binds=site_binds(site),
+        image_tool_problem=known_problem,
+    )
     findings = (
         *probe_host(host, directory.absolute(), site.scratch or Path(tempfile.gettempdir())),
         *named_places(site),

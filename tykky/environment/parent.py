@@ -111,7 +111,7 @@ def parent_of(directory: EnvironmentDirectory, relatives: Relatives) -> Parent:
         )
     for layer in record.layers:
         if layer.lent and not _is_there(Path(layer.image)):
-            _check_open(Path(layer.image))
+            check_open(Path(layer.image))
             raise EnvironmentDirectoryError(
                 f"{directory.path} cannot be extended: the image {layer.image}, lent to it, is gone",
                 hint=f"first 'tykky lock --rebase' and 'tykky build' have to mend {directory.path} itself",
@@ -178,7 +178,7 @@ def lend(parent: Parent, asked: str, relatives: Relatives, own: Store | None = N
             continue  # it was vendored
         image = next((path for path in _places(layer, asked, relatives) if _is_there(path)), None)
         if image is None:
-            _check_open(Path(layer.image))
+            check_open(Path(layer.image))
             hint = f"{parent.name} moved on, or was moved: 'tykky lock --rebase' takes what is there now"
             try:
                 find(asked, relatives)
@@ -311,7 +311,7 @@ def _check_folder(folder: Path, relatives: Relatives) -> None:
         )
 
 
-def _check_open(path: Path) -> None:
+def check_open(path: Path) -> None:
     """Raise `ClosedDirectory` for a file in a directory that is closed to us, or that we may not read."""
     try:
         path.stat()
@@ -327,7 +327,7 @@ def _check_open(path: Path) -> None:
 def _believed(layer: ParentLayer, image: Path, relatives: Relatives) -> Manifest:
     """Return the manifest of an image after a look at both files."""
     record = image.with_suffix(".manifest")
-    _check_open(image)
+    check_open(image)
     for path in (image, record):
         try:
             check_trust(path, relatives)

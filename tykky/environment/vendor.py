@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import os
 from pathlib import Path
 
 import msgspec
 
 from tykky import __version__
 from tykky.environment.build import Publisher
-from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord, closed
-from tykky.environment.parent import Relatives, check_trust
+from tykky.environment.directory import EnvironmentDirectory, GenerationRecord, LayerRecord
+from tykky.environment.parent import Relatives, check_open, check_trust
 from tykky.environment.publish import Generation, publish
 from tykky.errors import EnvironmentDirectoryError
 from tykky.guard.holder import current_user
@@ -68,17 +67,14 @@ def vendor(directory: EnvironmentDirectory, publisher: Publisher, reporter: Repo
 def _check(directory: EnvironmentDirectory, layer: LayerRecord) -> None:
     """Raise `EnvironmentDirectoryError` for an image that cannot be brought, as far as a look at it tells."""
     image = Path(layer.image)
+    check_open(image)
     try:
-        size, readable = image.stat().st_size, os.access(image, os.R_OK)
-    except PermissionError:
-        raise closed(image, image) from None
+        size = image.stat().st_size
     except OSError:
         raise EnvironmentDirectoryError(
             f"{image} cannot be brought: it is gone",
             hint="nothing was changed; 'tykky lock --rebase' and 'tykky build' take what the parent has now",
         ) from None
-    if not readable:
-        raise closed(image, image)
     if size != layer.size:
         raise _altered(layer)
     check_trust(image, Relatives(directory.path, {}, frozenset({image.lstat().st_uid})))

@@ -53,10 +53,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where to look: the root with /proc and /dev, programs and binds of the site, what says a mksquashfs is unfit."""
+    """Where to look: the root with /proc and /dev, programs and binds of the site, what says a mksquashfs is unfit.
+
+    `programs` are those that launches run, `packer` is the site's mksquashfs.
+    """
 
     root: Path = Path("/")
     programs: Mapping[str, str] = field(default_factory=dict)
+    packer: Path | None = None
     binds: Binds = field(default_factory=Binds)
     commands: Commands = field(default_factory=Commands)
     image_tool_problem: Callable[[tuple[int, ...]], str | None] = lambda _: None
@@ -125,9 +129,8 @@ def user_namespaces(host: Host) -> Finding:
     return Finding(name, "missing", reason, advice)
 
 
-def _named_amiss(host: Host, name: str, status: Status) -> Finding | None:
+def _named_amiss(path: str | Path | None, name: str, status: Status) -> Finding | None:
     """Say that site.toml names a program that cannot be started; None if it names none, or one that can."""
-    path = host.programs.get(name)
     if path is None or os.access(path, os.X_OK):
         return None
     key = _KEYS.get(name, name)
@@ -167,7 +170,7 @@ def _squashfuse(host: Host) -> Finding:
         if not places:
             return Finding(name, "missing", "not on PATH, nor beside an Apptainer", _GET[name])
         return Finding(name, "ok", f"{places[0]} (Apptainer's own)")
-    return _named_amiss(host, name, "missing") or Finding(name, "ok", path)
+    return _named_amiss(host.programs.get(name), name, "missing") or Finding(name, "ok", path)
 
 
 def _apptainer_path(host: Host) -> str | None:
@@ -176,7 +179,7 @@ def _apptainer_path(host: Host) -> str | None:
 
 def _apptainer(host: Host) -> Iterator[Finding]:
     path = _apptainer_path(host)
-    if (amiss := _named_amiss(host, "apptainer", "warn")) is not None:
+    if (amiss := _named_amiss(host.programs.get("apptainer"), "apptainer", "warn")) is not None:
         yield amiss
         return
     if path is None:
@@ -219,9 +222,9 @@ def _apptainer_settings(file: Path) -> Iterator[Finding]:
 def image_tool(host: Host) -> Finding:
     """Say which mksquashfs is there and what is known against its version."""
     name = "mksquashfs"
-    if (amiss := _named_amiss(host, name, "missing")) is not None:
+    if (amiss := _named_amiss(host.packer, name, "missing")) is not None:
         return amiss
-    path = host.programs.get(name) or shutil.which(name)
+    path = host.packer or shutil.which(name)
     if path is None:
         return Finding(name, "missing", "not on PATH", _GET[name])
     said = host.commands.run([path, "-version"], check=False)
@@ -295,18 +298,16 @@ def backends(host: Host, scratch: Path) -> Iterator[Finding]:
     """Try each backend with two real images."""
     usable_scratch = scratch.is_dir() and os.access(scratch, os.W_OK | os.X_OK)
     with tempfile.TemporaryDirectory(prefix="tykky-doctor-", dir=scratch if usable_scratch else None) as folder:
-        packer = host.programs.get("mksquashfs")
-        launched = {name: path for name, path in host.programs.items() if name != "mksquashfs"}
         images = [Path(folder) / "bottom.sqfs", Path(folder) / "top.sqfs"]
         try:
             for image in images:
-                make_host_image(image, _PROBE_PREFIX, (), program=Path(packer) if packer else None)
+                make_host_image(image, _PROBE_PREFIX, (), program=host.packer)
         except ToolError as error:
             yield from (Finding(f"backend {name}", "missing", error.reason, error.hint) for name in BACKENDS)
             return
         stack = Stack(_PROBE_PREFIX, tuple(map(str, images)))
         for name in BACKENDS:
-            yield _backend(name, Inside(Path(folder) / name, (name,), launched, binds=host.binds), stack)
+            yield _backend(name, Inside(Path(folder) / name, (name,), host.programs, binds=host.binds), stack)
 
 
 def _backend(name: str, inside: Inside, stack: Stack) -> Finding:
